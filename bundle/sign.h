@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Ed25519 (RFC 8032) keys and bundle.sig's one canonical form (DESIGN §3): lines
+ * "ed25519 <64 hex key id> <128 hex signature>\n" sorted by key id, then spaces to 16 384 bytes.
+ */
+#pragma once
+
+#include "bundle/trust.h"
+
+#define KP_SIG_SIZE 16384
+#define KP_SIGNATURES_MAX 64
+
+struct kp_key; /* a private key */
+/* Makes a key; writes NAME.key (PKCS#8 PEM, 0600) and NAME.pub (0644) into the folder (made 0700);
+ * existing files are never overwritten. */
+KP_CHECK int kp_key_generate(const char *folder, const char *name, struct kp_digest *id, struct kp_err *err);
+/* PKCS#8 PEM. An encrypted one needs a passphrase callback (issue 4): refused clearly for now where passphrase is NULL. */
+KP_CHECK int kp_key_load(struct kp_key **out, const char *path, const char *passphrase, struct kp_err *err);
+void kp_key_free(struct kp_key *key);
+KP_DEFINE_AUTO(kp_key);
+const struct kp_digest *kp_key_id(const struct kp_key *key);
+char *kp_key_public_pem(const struct kp_key *key);
+
+struct kp_signature {
+    struct kp_digest key_id;
+    uint8_t bytes[KP_ED25519_SIGNATURE];
+};
+struct kp_signature_set {
+    struct kp_signature items[KP_SIGNATURES_MAX]; /* sorted by key id, distinct */
+    size_t count;
+};
+KP_CHECK int kp_sign(const struct kp_key *key, struct kp_slice message, struct kp_signature *out, struct kp_err *err);
+/* Adds or replaces the signature of that key. */
+KP_CHECK int kp_signature_add(struct kp_signature_set *set, const struct kp_signature *signature, struct kp_err *err);
+/* Strict inverse of kp_signatures_format: anything but the canonical form is KP_UNTRUSTED "bad_signature_block". */
+KP_CHECK int kp_signatures_parse(struct kp_signature_set *out, const char block[KP_SIG_SIZE], struct kp_err *err);
+void kp_signatures_format(const struct kp_signature_set *set, char block[KP_SIG_SIZE]);
+
+enum kp_signature_state { KP_SIG_VALID, KP_SIG_UNKNOWN_KEY };
+struct kp_signer { /* what verification found, for reports */
+    struct kp_digest key_id;
+    const char *name; /* borrowed from the trust store; NULL: unknown key, unchecked */
+    enum kp_signature_state state;
+};
+struct kp_signers {
+    struct kp_signer items[KP_SIGNATURES_MAX];
+    size_t count, valid;
+};
+/* An invalid signature by a known key is refused (bad_signature) even where others suffice; none by
+ * a known key: unknown_key; no signatures at all: unsigned; empty trust store: no_trusted_keys with
+ * a hint how to add one. All KP_UNTRUSTED. */
+KP_CHECK int kp_signatures_verify(const struct kp_signature_set *set, const struct kp_trust *trust,
+                                  struct kp_slice message, struct kp_signers *out, struct kp_err *err);

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+# One interface target per library; static archives for the static programs.
+# Each library is included in one place of the tree (docs/architecture.md says which).
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+function(kp_dependency name)
+    pkg_check_modules(${name} REQUIRED IMPORTED_TARGET ${ARGN})
+    add_library(dep_${name} INTERFACE)
+    if(KPACK_STATIC)
+        # The archives serve static and dynamic programs alike; --start-group settles their order.
+        target_include_directories(dep_${name} SYSTEM INTERFACE ${${name}_STATIC_INCLUDE_DIRS})
+        target_link_directories(dep_${name} INTERFACE ${${name}_STATIC_LIBRARY_DIRS})
+        target_link_libraries(dep_${name} INTERFACE ${${name}_STATIC_LIBRARIES})
+    else()
+        target_link_libraries(dep_${name} INTERFACE PkgConfig::${name})
+    endif()
+endfunction()
+kp_dependency(crypto libcrypto>=3.0)
+kp_dependency(ssl libssl>=3.0)
+kp_dependency(zstd libzstd>=1.5)
+kp_dependency(jansson jansson>=2.13)
+kp_dependency(yaml yaml-0.1)
+kp_dependency(event libevent>=2.1 libevent_openssl libevent_pthreads)
+kp_dependency(ssh2 libssh2>=1.10)
+# kpack is dynamic: these are never linked statically.
+pkg_check_modules(archive REQUIRED IMPORTED_TARGET libarchive>=3.6)
+pkg_check_modules(curl REQUIRED IMPORTED_TARGET libcurl>=7.85)
+add_library(dep_archive INTERFACE)
+target_link_libraries(dep_archive INTERFACE PkgConfig::archive)
+add_library(dep_curl INTERFACE)
+target_link_libraries(dep_curl INTERFACE PkgConfig::curl)

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+set(CMAKE_C_STANDARD 11)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+option(KPACK_SANITIZE "Build with AddressSanitizer and UndefinedBehaviorSanitizer" OFF)
+option(KPACK_FUZZ "Build the libFuzzer targets (clang)" OFF)
+option(KPACK_STATIC "Link kinstall, knode and kregistry statically" ON)
+option(KPACK_COVERAGE "Build with coverage counters" OFF)
+include(GNUInstallDirs)
+# kinstall, knode and kregistry per arch: <libexec>/kpack/<arch>/
+string(REPLACE "x86_64" "amd64" KPACK_ARCH "${CMAKE_SYSTEM_PROCESSOR}")
+string(REPLACE "aarch64" "arm64" KPACK_ARCH "${KPACK_ARCH}")
+add_compile_definitions(_GNU_SOURCE _FILE_OFFSET_BITS=64 KP_VERSION="${PROJECT_VERSION}")
+include_directories(${CMAKE_SOURCE_DIR})

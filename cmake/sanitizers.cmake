@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+if(KPACK_SANITIZE)
+    add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    add_link_options(-fsanitize=address,undefined)
+    set(KPACK_STATIC OFF) # AddressSanitizer has no static runtime
+else()
+    add_compile_options(-fstack-protector-strong)
+    if(CMAKE_BUILD_TYPE STREQUAL "Release")
+        add_compile_definitions(_FORTIFY_SOURCE=2)
+    endif()
+endif()
+if(KPACK_FUZZ)
+    add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+if(KPACK_COVERAGE)
+    add_compile_options(--coverage)
+    add_link_options(--coverage)
+endif()
