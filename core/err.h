@@ -26,20 +26,22 @@ enum kp_code {
 
 struct kp_err {
     enum kp_code code;
-    int sys;                          /* errno, or 0 */
-    const char *reason;               /* static: "bad_signature", "unknown_key", … for --json; may be NULL */
+    int sys;            /* errno, or 0 */
+    const char *reason; /* static: "bad_signature", "unknown_key", … for --json; may be NULL */
     char message[KP_ERR_MESSAGE_MAX]; /* one line; cut with "…" where longer */
     char hint[KP_ERR_MESSAGE_MAX];    /* what to do next, one line; empty where none */
 };
 
 #define KP_ERR_INIT ((struct kp_err){.code = KP_OK})
 
-/* Each sets *err and returns -1, so that setting and returning is one statement. err may be NULL. */
+/* Each sets *err and returns -1, so that setting and returning is one statement. err may be NULL.
+ */
 int kp_fail(struct kp_err *err, enum kp_code code, const char *fmt, ...) KP_PRINTF(3, 4);
 /* As kp_fail, with the exact reason for machines; `reason` is a string literal. */
 int kp_fail_as(struct kp_err *err, enum kp_code code, const char *reason, const char *fmt, ...)
     KP_PRINTF(4, 5);
-/* KP_FAILED with ": <strerror(sys)>" appended. ENOSPC, EDQUOT give reason "disk_full", EIO "io_error". */
+/* KP_FAILED with ": <strerror(sys)>" appended. ENOSPC, EDQUOT give reason "disk_full", EIO
+ * "io_error". */
 int kp_fail_sys(struct kp_err *err, int sys, const char *fmt, ...) KP_PRINTF(3, 4);
 /* Puts "<text>: " before the message that is there; code, reason and hint stay. */
 int kp_wrap(struct kp_err *err, const char *fmt, ...) KP_PRINTF(2, 3);

@@ -11,7 +11,8 @@
 #include <sys/types.h>
 
 /* Reads a whole file of at most max bytes; *out is NUL-terminated beyond *len, freed by kp_free. */
-KP_CHECK int kp_file_read(const char *path, size_t max, char **out, size_t *len, struct kp_err *err);
+KP_CHECK int kp_file_read(const char *path, size_t max, char **out, size_t *len,
+                          struct kp_err *err);
 KP_CHECK int kp_file_read_at(int dir, const char *path, size_t max, char **out, size_t *len,
                              struct kp_err *err);
 /* Exactly len bytes at offset; a shorter file is KP_DAMAGED "truncated". */
@@ -24,7 +25,8 @@ KP_CHECK int kp_file_write_atomic(const char *path, struct kp_slice data, mode_t
                                   struct kp_err *err);
 /* Makes the folder and its parents (mode for those that are made); one that is there is fine. */
 KP_CHECK int kp_mkdirs(const char *path, mode_t mode, struct kp_err *err);
-/* Removes a tree without following links or crossing file systems; one that is not there is fine. */
+/* Removes a tree without following links or crossing file systems; one that is not there is fine.
+ */
 KP_CHECK int kp_remove_tree(const char *path, struct kp_err *err);
 /* Opens relative path beneath dir by openat2(RESOLVE_BENEATH|RESOLVE_NO_SYMLINKS); -1 and errno. */
 int kp_open_beneath(int dir, const char *path, int flags, mode_t mode);
@@ -36,9 +38,10 @@ KP_CHECK int kp_file_lock(const char *path, int *fd, bool *held, char **holder, 
 
 bool kp_file_exists(const char *path);
 char *kp_path_join(const char *folder, const char *name); /* kp_free */
-const char *kp_path_base(const char *path);               /* borrowed: the part after the last '/' */
-char *kp_path_dir(const char *path);                      /* kp_free; "." where there is no '/' */
-/* $HOME-based folders of the XDG specification: "config" "cache" "data" "state" -> e.g. ~/.config */
+const char *kp_path_base(const char *path); /* borrowed: the part after the last '/' */
+char *kp_path_dir(const char *path);        /* kp_free; "." where there is no '/' */
+/* $HOME-based folders of the XDG specification: "config" "cache" "data" "state" -> e.g. ~/.config
+ */
 char *kp_xdg_dir(const char *kind);
 /* Expands a leading "~/"; kp_free. */
 char *kp_path_expand(const char *path);

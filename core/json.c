@@ -36,8 +36,8 @@ int kp_json_parse(json_t **out, struct kp_slice text, size_t max, const char *wh
         return -1;
     json_t *value = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES, &error);
     if (!value)
-        return kp_fail_as(err, KP_FAILED, "bad_json", "%s:%d:%d: %s", what, error.line, error.column,
-                          error.text);
+        return kp_fail_as(err, KP_FAILED, "bad_json", "%s:%d:%d: %s", what, error.line,
+                          error.column, error.text);
     *out = value;
     return 0;
 }
@@ -143,7 +143,8 @@ static uint64_t read_number(struct kp_json_reader *r, const char *key, uint64_t 
         return fallback;
     json_int_t number = json_integer_value(value);
     if (!json_is_integer(value) || number < 0 || (uint64_t)number > max) {
-        kp_json_complain(r, key, "a whole number from 0 to %llu is needed", (unsigned long long)max);
+        kp_json_complain(r, key, "a whole number from 0 to %llu is needed",
+                         (unsigned long long)max);
         return fallback;
     }
     return (uint64_t)number;

@@ -22,7 +22,8 @@ static inline void kp_json_cleanup_(json_t **p)
 /* `what` names the document in errors ("bundle.json"). *out: json_decref. Size is checked first. */
 KP_CHECK int kp_json_parse(json_t **out, struct kp_slice text, size_t max, const char *what,
                            struct kp_err *err);
-/* Canonical dump: keys in insertion order, compact or indented by 2, a newline at the end. kp_free. */
+/* Canonical dump: keys in insertion order, compact or indented by 2, a newline at the end. kp_free.
+ */
 char *kp_json_dump(const json_t *value, bool compact);
 /* stdout, indented; for --json. */
 void kp_json_print(const json_t *value);
@@ -48,7 +49,8 @@ uint64_t kp_json_number_optional(struct kp_json_reader *r, const char *key, uint
                                  uint64_t fallback);
 bool kp_json_bool_optional(struct kp_json_reader *r, const char *key, bool fallback);
 struct kp_digest kp_json_digest(struct kp_json_reader *r, const char *key); /* hex or sha256:hex */
-/* The array's size, at most max; *out is NULL and 0 returned where the key is missing and optional. */
+/* The array's size, at most max; *out is NULL and 0 returned where the key is missing and optional.
+ */
 size_t kp_json_array(struct kp_json_reader *r, const char *key, size_t max, bool optional,
                      const json_t **out);
 /* An array of texts, NULL-terminated, in the arena. */

@@ -24,7 +24,8 @@
         type##_free(*p);                                                                           \
     }                                                                                              \
     struct type
-/* For a struct that lives by value, emptied by NAME_release(); kp_auto_value(NAME) variable = {0}. */
+/* For a struct that lives by value, emptied by NAME_release(); kp_auto_value(NAME) variable = {0}.
+ */
 #define KP_DEFINE_AUTO_VALUE(type)                                                                 \
     static inline void type##_release_(struct type *p)                                             \
     {                                                                                              \
@@ -42,10 +43,10 @@
 
 #define KP_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-void *kp_alloc(size_t size);                                 /* zeroed */
-void *kp_alloc_array(size_t count, size_t size);             /* zeroed; overflow aborts */
-void *kp_realloc_array(void *p, size_t count, size_t size);  /* new part is not zeroed */
-char *kp_strdup(const char *s);                              /* NULL gives NULL */
+void *kp_alloc(size_t size);                                /* zeroed */
+void *kp_alloc_array(size_t count, size_t size);            /* zeroed; overflow aborts */
+void *kp_realloc_array(void *p, size_t count, size_t size); /* new part is not zeroed */
+char *kp_strdup(const char *s);                             /* NULL gives NULL */
 char *kp_strndup(const char *s, size_t len);
 char *kp_asprintf(const char *fmt, ...) KP_PRINTF(1, 2);
 void kp_free(void *p);

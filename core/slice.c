@@ -131,11 +131,13 @@ bool kp_parse_size(struct kp_slice s, uint64_t *out)
     if (!kp_parse_u64((struct kp_slice){s.ptr, digits}, UINT64_MAX, &whole) ||
         !parse_unit((struct kp_slice){s.ptr + end, s.len - end}, &factor))
         return false;
-    if (fraction && !parse_digits((struct kp_slice){s.ptr + digits + 1, fraction}, 10, 999999, &part))
+    if (fraction &&
+        !parse_digits((struct kp_slice){s.ptr + digits + 1, fraction}, 10, 999999, &part))
         return false;
     for (size_t i = 0; i < fraction; i++)
         scale *= 10;
-    if (__builtin_mul_overflow(whole, factor, &whole) || __builtin_mul_overflow(part, factor, &part))
+    if (__builtin_mul_overflow(whole, factor, &whole) ||
+        __builtin_mul_overflow(part, factor, &part))
         return false;
     return !__builtin_add_overflow(whole, part / scale, out);
 }

@@ -30,7 +30,8 @@ bool kp_slice_cut(struct kp_slice *s, char separator, struct kp_slice *before);
 bool kp_slice_line(struct kp_slice *s, struct kp_slice *line);
 struct kp_slice kp_slice_trim(struct kp_slice s); /* blanks, tabs, CR, LF at both ends */
 
-/* Whole text is a decimal number: no sign, blank or leading zero ("0" itself is fine), no overflow. */
+/* Whole text is a decimal number: no sign, blank or leading zero ("0" itself is fine), no overflow.
+ */
 bool kp_parse_u64(struct kp_slice s, uint64_t max, uint64_t *out);
 bool kp_parse_i64(struct kp_slice s, int64_t *out);
 /* Octal digits, as in a tar header or a mode ("0755"). */

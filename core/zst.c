@@ -72,8 +72,12 @@ int kp_zst_compress_fd(int fd_in, uint64_t size, int fd_out, int level, unsigned
     kp_auto(kp_hash) packed_hash = kp_hash_new();
     kp_auto_free char *in = kp_alloc(ZSTD_CStreamInSize());
     kp_auto_free char *out = kp_alloc(ZSTD_CStreamOutSize());
-    struct packer p = {.ctx = ZSTD_createCCtx(), .fd_out = fd_out, .plain = plain_hash,
-                       .packed = packed_hash, .in = in, .out = out};
+    struct packer p = {.ctx = ZSTD_createCCtx(),
+                       .fd_out = fd_out,
+                       .plain = plain_hash,
+                       .packed = packed_hash,
+                       .in = in,
+                       .out = out};
     if (!p.ctx)
         return kp_fail(err, KP_FAILED, "zstd: out of memory");
     int result = set_parameters(p.ctx, size, level, workers, err);
@@ -99,7 +103,8 @@ struct kp_unzst {
     bool open; // inside a frame
 };
 
-struct kp_unzst *kp_unzst_new(uint64_t plain_max, int window_log_max, kp_unzst_sink *sink, void *user)
+struct kp_unzst *kp_unzst_new(uint64_t plain_max, int window_log_max, kp_unzst_sink *sink,
+                              void *user)
 {
     struct kp_unzst *s = kp_alloc(sizeof(*s));
     s->ctx = ZSTD_createDCtx();
