@@ -2,7 +2,8 @@
 /*
  * hosts.yaml: which nodes there are, how they are reached, what the cluster shall be. Own form only
  * (a Kubespray inventory is recognised by its top-level `all:` and refused with a clear word until
- * it is read too). docs/inventory.md documents every key. Errors: hosts.yaml:14:7: nodes[2].address: …
+ * it is read too). docs/inventory.md documents every key. Errors: hosts.yaml:14:7:
+ * nodes[2].address: …
  */
 #pragma once
 
@@ -24,6 +25,7 @@ struct kp_node {
     unsigned roles;      /* KP_ROLE_* */
     bool mirror;         /* keeps the bundle and serves it */
     struct kp_ssh_target ssh;
+    bool ask_password; /* `sudo: password`: asked for once per run, put into ssh.sudo_password */
     struct kp_pair *labels;
     size_t label_count;
     struct kp_taint *taints; /* NULL and taints_set false: the role's default */
@@ -33,24 +35,27 @@ struct kp_node {
 };
 struct kp_inventory {
     struct kp_arena *arena;
-    const char *path;    /* as given */
-    const char *cluster; /* DNS label; names the endpoint <cluster>.kpack.internal and the state folder */
+    const char *path; /* as given */
+    const char
+        *cluster; /* DNS label; names the endpoint <cluster>.kpack.internal and the state folder */
     struct kp_node *nodes; /* control planes first, else the order of the file */
     size_t node_count, control_plane_count;
     struct {
         const char *network;  /* NULL: the bundle's */
         const char *endpoint; /* "local" | "first" | host:port of an external load balancer */
         const char *pods, *services, *domain; /* 10.233.64.0/18, 10.233.0.0/18, cluster.local */
-        const char **ignore_preflight; /* names for kubeadm's --ignore-preflight-errors; NULL-terminated */
+        const char *
+            *ignore_preflight; /* names for kubeadm's --ignore-preflight-errors; NULL-terminated */
         size_t ignore_preflight_count;
         const char **cert_sans;
         size_t cert_san_count;
-        const char **resolvers; /* the site's DNS servers for CoreDNS; empty: none, no forward line */
+        const char *
+            *resolvers; /* the site's DNS servers for CoreDNS; empty: none, no forward line */
         size_t resolver_count;
         bool keep_swap;
     } kubernetes;
     struct {
-        unsigned port; /* 5000 */
+        unsigned port;      /* 5000 */
         const char *folder; /* on mirror nodes: /var/lib/kpack/bundles */
     } mirror;
     unsigned parallel; /* nodes at once in one step; default 20 */
@@ -59,7 +64,8 @@ KP_CHECK int kp_inventory_load(struct kp_inventory **out, const char *path, stru
 void kp_inventory_free(struct kp_inventory *inventory);
 KP_DEFINE_AUTO(kp_inventory);
 /* The inventory against the bundle: arches, network plugin, versions. */
-KP_CHECK int kp_inventory_check_bundle(const struct kp_inventory *inventory, const struct kp_manifest *manifest, struct kp_err *err);
+KP_CHECK int kp_inventory_check_bundle(const struct kp_inventory *inventory,
+                                       const struct kp_manifest *manifest, struct kp_err *err);
 /* "demo.kpack.internal" */
 char *kp_inventory_endpoint_name(const struct kp_inventory *inventory);
 /* The state folder beside the inventory: <dir of path>/<cluster>.state; kp_free. */

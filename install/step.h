@@ -10,6 +10,8 @@
 #include "install/inventory.h"
 #include "install/session.h"
 
+#include <pthread.h>
+
 struct kp_journal;
 
 struct kp_site_node {
@@ -20,8 +22,8 @@ struct kp_site_node {
     bool failed; /* its line has stopped; failure says why */
     struct kp_err failure;
     char *failed_step;
-    json_t *record;   /* the node's own record, as read at the start of the run */
-    size_t changes;   /* that this run made, or would make in a dry run */
+    json_t *record; /* the node's own record, as read at the start of the run */
+    size_t changes; /* that this run made, or would make in a dry run */
 };
 struct kp_site { /* one run: everything that steps stand on; borrowed by them */
     const struct kp_inventory *inventory;
@@ -37,34 +39,57 @@ struct kp_site { /* one run: everything that steps stand on; borrowed by them */
     char run_id[33];
     const char **mirror_urls; /* "https://10.77.0.11:5000", NULL-terminated */
     char *mirror_ca;          /* PEM of the site's CA */
-    double kubeadm_seconds;   /* spent in kubeadm's own commands, for the report */
-    pthread_mutex_t lock;     /* guards kubeadm_seconds and whatever steps share */
+    double kubeadm_seconds;   /* while at least one of kubeadm's own commands ran, for the report */
+    double kubeadm_since;
+    unsigned kubeadm_running;
+    struct kp_row *row;       /* of the running phase; NULL between phases */
+    pthread_mutex_t lock;     /* guards row, kubeadm_seconds and whatever steps share */
 };
 
-enum kp_step_nodes { KP_STEP_ADMIN, KP_STEP_FIRST, KP_STEP_CONTROL_PLANES, KP_STEP_OTHER_CONTROL_PLANES,
-                     KP_STEP_WORKERS, KP_STEP_JOINING /* all but the first */, KP_STEP_MIRRORS, KP_STEP_ALL };
+enum kp_step_nodes {
+    KP_STEP_ADMIN,
+    KP_STEP_FIRST,
+    KP_STEP_CONTROL_PLANES,
+    KP_STEP_OTHER_CONTROL_PLANES,
+    KP_STEP_WORKERS,
+    KP_STEP_JOINING /* all but the first */,
+    KP_STEP_MIRRORS,
+    KP_STEP_ALL
+};
 struct kp_step {
-    const char *name;   /* "containerd-config"; names the unit kpack-<name> and the record */
-    const char *phase;  /* "runtime"; the screen shows one row per phase */
+    const char *name;  /* "containerd-config"; names the unit kpack-<name> and the record */
+    const char *phase; /* "runtime"; the screen shows one row per phase */
     enum kp_step_nodes nodes;
-    bool serial;        /* one node after the other */
-    /* Is it so already? Asked of the node; *done. NULL: apply decides by itself what changes. node NULL for ADMIN. */
+    bool serial; /* one node after the other */
+    /* Is it so already? Asked of the node; *done. NULL: apply decides by itself what changes. node
+     * NULL for ADMIN. */
     int (*check)(struct kp_site *site, struct kp_site_node *node, bool *done, struct kp_err *err);
     /* Makes it so. In a dry run it must only find out and report changes by kp_step_changed. */
     int (*apply)(struct kp_site *site, struct kp_site_node *node, struct kp_err *err);
-    bool recorded;      /* begun and finished are written to the node's record (init, join) */
-    int (*describe)(const struct kp_site *site, char *out, size_t size); /* text beside the phase; may be NULL */
+    bool recorded; /* begun and finished are written to the node's record (init, join) */
+    int (*describe)(const struct kp_site *site, char *out,
+                    size_t size); /* text beside the phase; may be NULL */
+    bool whole;                   /* only where no node has failed (prove) */
 };
-/* Counts and shows a change (plan), or notes it in the journal and the node's log (apply). what: "write /etc/…". */
-void kp_step_changed(struct kp_site *site, struct kp_site_node *node, const char *what, const struct kp_change *change);
-/* Text beside the running phase on the screen ("cp1: kubeadm init · waiting for the API server"). */
-void kp_step_note(struct kp_site *site, const struct kp_site_node *node, const char *fmt, ...) KP_PRINTF(3, 4);
-/* Runs the command through the session, its output goes to state/log/<node>.log; a status other than 0 is an
- * error with the last lines of output. Measured into kubeadm_seconds where argv[0] is kubeadm. */
-KP_CHECK int kp_step_run(struct kp_site *site, struct kp_site_node *node, const struct kp_run *run, struct kp_run_result *out, struct kp_err *err);
+/* Counts and shows a change (plan), or notes it in the journal and the node's log (apply). what:
+ * "write /etc/…". */
+void kp_step_changed(struct kp_site *site, struct kp_site_node *node, const char *what,
+                     const struct kp_change *change);
+/* Text beside the running phase on the screen ("cp1: kubeadm init · waiting for the API server").
+ */
+void kp_step_note(struct kp_site *site, const struct kp_site_node *node, const char *fmt, ...)
+    KP_PRINTF(3, 4);
+/* Runs the command through the session, its output goes to state/log/<node>.log; a status other
+ * than 0 is an error with the last lines of output. Measured into kubeadm_seconds where argv[0] is
+ * kubeadm. */
+KP_CHECK int kp_step_run(struct kp_site *site, struct kp_site_node *node, const struct kp_run *run,
+                         struct kp_run_result *out, struct kp_err *err);
 
-/* Phases in their order (DESIGN §6); each steps/*.c exports its list, ended by .name = NULL. */
-extern const struct kp_step kp_steps_mirror[], kp_steps_prepare[], kp_steps_runtime[], kp_steps_tools[], kp_steps_init[],
-    kp_steps_join[], kp_steps_network[], kp_steps_addons[], kp_steps_custom[], kp_steps_prove[];
-/* Runs the phases; 0 where every node finished. The report of failures is printed by the caller from site. */
-KP_CHECK int kp_steps_run(struct kp_site *site, const struct kp_step *const *phases, size_t count, struct kp_err *err);
+/* Phases in their order (DESIGN §6); each file of steps/ exports its list, ended by .name = NULL. */
+extern const struct kp_step kp_steps_mirror[], kp_steps_prepare[], kp_steps_runtime[],
+    kp_steps_tools[], kp_steps_init[], kp_steps_join[], kp_steps_network[], kp_steps_addons[],
+    kp_steps_custom[], kp_steps_prove[];
+/* Runs the phases; 0 where every node finished. The report of failures is printed by the caller
+ * from site. */
+KP_CHECK int kp_steps_run(struct kp_site *site, const struct kp_step *const *phases, size_t count,
+                          struct kp_err *err);
