@@ -12,7 +12,8 @@
 #include "pack/cache.h"
 
 #define KP_ARCHIVE_ENTRIES_MAX 200000
-#define KP_ARCHIVE_TOTAL_MAX ((uint64_t)8 << 30)  /* unpacked bytes read over: more is "too_large" \
+#define KP_ARCHIVE_TOTAL_MAX                                                                       \
+    ((uint64_t)8 << 30)                           /* unpacked bytes read over: more is "too_large" \
                                                    */
 #define KP_ARCHIVE_MEMBER_MAX ((uint64_t)2 << 30) /* one member */
 #define KP_ARCHIVE_NAME_MAX 1024

@@ -16,6 +16,7 @@
  */
 #pragma once
 
+#include "core/buf.h"
 #include "pack/cache.h"
 #include "pack/mirrors.h"
 
