@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+#
+# Makes one node's root: its own identity, keys, user, and the small unit that opens the control
+# groups at each boot.
+
+node_prepare() {
+    local node=$1 root
+    root=$(node_root "$node")
+    cgroup_enter "$CGROUP/work"
+    mkdir -p "$root"
+    tar -xf "$(rootfs_path)" -C "$root" --numeric-owner --xattrs --xattrs-include='*'
+    node_identity "$node" "$root"
+    node_units "$root"
+    node_remove_packages "$node" "$root"
+    node_user "$node" "$root"
+}
+
+node_identity() {
+    local node=$1 root=$2 resolver
+    echo "$node" >"$root/etc/hostname"
+    tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"
+    printf '127.0.0.1 localhost\n::1 localhost ip6-localhost\n%s %s\n' \
+        "$(node_field "$node" address)" "$node" >"$root/etc/hosts"
+    resolver=$(node_field "$node" resolver)
+    # why: an empty file, else the machine's own resolver leaks in and CoreDNS forwards to it
+    rm -f "$root/etc/resolv.conf"
+    printf '%s' "${resolver:+nameserver $resolver$'\n'}" >"$root/etc/resolv.conf"
+    rm -f "$root"/etc/ssh/ssh_host_*
+    ssh-keygen -q -A -f "$root" >/dev/null
+    node_authorize "$root/root" 0:0
+}
+
+# Lets the site's key in to the account whose home and owner are given.
+node_authorize() {
+    install -d -m 700 -o "${2%:*}" -g "${2#*:}" "$1/.ssh"
+    install -m 600 -o "${2%:*}" -g "${2#*:}" "$SSH_KEY.pub" "$1/.ssh/authorized_keys"
+}
+
+node_units() {
+    local root=$1 unit
+    for unit in systemd-networkd.service systemd-networkd.socket systemd-resolved.service; do
+        ln -sf /dev/null "$root/etc/systemd/system/$unit"
+    done
+    install -d "$root/usr/local/lib/kpack-lab" "$root/etc/systemd/system/basic.target.wants"
+    cat >"$root/usr/local/lib/kpack-lab/open-cgroups" <<'EOF'
+#!/bin/sh
+# The lab's: a node on bare metal has its control groups writable from the start.
+set -e
+[ "$(stat -f -c %T /sys/fs/cgroup)" != cgroup2fs ] || exit 0
+for group in freezer pids blkio devices memory cpu cpuacct cpuset; do
+    mountpoint -q "/sys/fs/cgroup/$group" || continue
+    mount -o bind,remount,rw "/sys/fs/cgroup/$group"
+done
+mount -o remount,rw /sys/fs/cgroup
+EOF
+    chmod 755 "$root/usr/local/lib/kpack-lab/open-cgroups"
+    cat >"$root/etc/systemd/system/kpack-lab-cgroups.service" <<'EOF'
+[Unit]
+Description=Open the control groups (the lab's stand-in for a node on bare metal)
+DefaultDependencies=no
+Before=basic.target containerd.service crio.service kubelet.service
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/local/lib/kpack-lab/open-cgroups
+EOF
+    ln -sf ../kpack-lab-cgroups.service "$root/etc/systemd/system/basic.target.wants/"
+}
+
+node_remove_packages() {
+    local node=$1 root=$2 package
+    for package in $(jq -r --arg n "$node" '.nodes[] | select(.name == $n) | .without[]' "$NODES_JSON"); do
+        chroot "$root" dpkg-query -W "$package" >/dev/null 2>&1 ||
+            die "node $node: without=$package: the root file system has no such package"
+        chroot "$root" dpkg --purge --force-depends "$package" >/dev/null 2>&1 ||
+            die "node $node: cannot remove the package $package"
+    done
+}
+
+node_user() {
+    local node=$1 root=$2 user password owner
+    user=$(node_field "$node" user)
+    [[ -n $user ]] || return 0
+    password=$(node_field "$node" password)
+    chroot "$root" useradd -m -s /bin/bash -G sudo "$user"
+    [[ -z $password ]] || printf '%s:%s\n' "$user" "$password" | chroot "$root" chpasswd
+    if [[ $(node_field "$node" nopasswd) == true ]]; then
+        printf '%s ALL=(ALL:ALL) NOPASSWD: ALL\n' "$user" >"$root/etc/sudoers.d/kpack-lab"
+        chmod 440 "$root/etc/sudoers.d/kpack-lab"
+    fi
+    owner=$(chroot "$root" id -u "$user"):$(chroot "$root" id -g "$user")
+    node_authorize "$root/home/$user" "$owner"
+    cat >"$root/home/$user/.bashrc" <<'EOF'
+# Prints in every shell, also one that ssh starts for a command, as many a site's does.
+printf '\033[1;33mAUTHORIZED USE ONLY\033[0m\nlast maintenance: %s\n' "$(date)"
+echo "node $(hostname): 3 updates pending" >&2
+EOF
+}
