@@ -88,6 +88,8 @@ void kp_journal_free(struct kp_journal *journal)
 void kp_journal_note(struct kp_journal *journal, const char *event, const char *node,
                      const char *step, const char *text)
 {
+    if (!journal)
+        return;
     kp_auto_json line =
         json_pack("{s:s, s:s, s:s, s:s*, s:s*, s:s*}", "time", kp_text_utc(time(NULL)).s, "run",
                   journal->run_id, "event", event, "node", node, "step", step, "text", text);
@@ -104,7 +106,7 @@ void kp_journal_note(struct kp_journal *journal, const char *event, const char *
 
 int kp_journal_check(struct kp_journal *journal, struct kp_err *err)
 {
-    if (journal->failure.code == KP_OK)
+    if (!journal || journal->failure.code == KP_OK)
         return 0;
     *err = journal->failure;
     return kp_wrap(err, "%s/journal.jsonl", journal->folder);
@@ -117,6 +119,8 @@ char *kp_journal_log_path(const struct kp_journal *journal, const char *node)
 
 void kp_journal_log(struct kp_journal *journal, const char *node, const char *data, size_t len)
 {
+    if (!journal)
+        return;
     kp_auto_free char *path = kp_journal_log_path(journal, node);
     kp_auto_fd int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     struct kp_err ignored = KP_ERR_INIT;

@@ -54,14 +54,12 @@ static int begin_and_apply(struct kp_site *site, const struct kp_step *step,
     bool recorded = step->recorded && node && !site->dry_run;
     if (recorded && kp_session_mark(node->session, cluster, step->name, false, NULL, err) < 0)
         return -1;
-    if (!site->dry_run)
-        kp_journal_note(site->journal, "begin", node_name(node), step->name, NULL);
+    kp_journal_note(site->journal, "begin", node_name(node), step->name, NULL);
     if (step->apply(site, node, err) < 0)
         return -1;
     if (recorded && kp_session_mark(node->session, cluster, step->name, true, NULL, err) < 0)
         return -1;
-    if (!site->dry_run)
-        kp_journal_note(site->journal, "done", node_name(node), step->name, NULL);
+    kp_journal_note(site->journal, "done", node_name(node), step->name, NULL);
     return 0;
 }
 
@@ -106,9 +104,7 @@ static int run_on_node(void *user, size_t item, unsigned worker, struct kp_err *
         result = try_step(site, running->step, node, &failure);
     if (result == 0)
         return 0;
-    if (!site->dry_run)
-        kp_journal_note(site->journal, "failed", node_name(node), running->step->name,
-                        failure.message);
+    kp_journal_note(site->journal, "failed", node_name(node), running->step->name, failure.message);
     if (!node) {
         *err = failure;
         return -1;
@@ -181,8 +177,7 @@ static int run_phase(struct kp_site *site, const struct kp_step *steps, struct k
     int result = 0;
     site->row = kp_screen_row(site->screen, steps->phase, 0);
     kp_row_note(site->row, "running");
-    if (!site->dry_run)
-        kp_journal_note(site->journal, "phase", NULL, steps->phase, NULL);
+    kp_journal_note(site->journal, "phase", NULL, steps->phase, NULL);
     for (const struct kp_step *step = steps; result == 0 && step->name; step++)
         if (!site->nodes[0].failed)
             result = run_step(site, step, err);

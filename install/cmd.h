@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The commands of kinstall; each cmd_*.c has one or two and their options. */
+#pragma once
+
+#include "core/cli.h"
+
+struct kp_apply_options;
+extern const struct kp_command kp_cmd_apply, kp_cmd_main, kp_cmd_plan, kp_cmd_check, kp_cmd_status,
+    kp_cmd_reset, kp_cmd_trust;

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "install/site.h"
+
+#include "core/file.h"
+#include "core/interrupt.h"
+#include "core/pool.h"
+#include "core/text.h"
+#include "install/journal.h"
+#include "install/network.h"
+#include "install/password.h"
+
+#include <openssl/rand.h>
+#include <stdlib.h>
+
+#define SIGNERS_MAX 512
+
+struct kp_open_site {
+    struct kp_site site;
+    struct kp_inventory *inventory;
+    struct kp_trust *trust;
+    struct kp_bundle *bundle;
+    struct kp_screen *screen;
+    struct kp_journal *journal;
+    char *state_folder, *password;
+    char **urls;
+    const struct kp_site_options *options;
+    int flags;
+    double verify_seconds;
+    char signers[SIGNERS_MAX];
+};
+
+void kp_open_site_free(struct kp_open_site *open)
+{
+    if (!open)
+        return;
+    for (size_t i = 0; i < open->site.node_count; i++) {
+        struct kp_site_node *node = &open->site.nodes[i];
+        kp_session_free(node->session);
+        json_decref(node->facts);
+        json_decref(node->record);
+        kp_free(node->failed_step);
+    }
+    kp_free(open->site.nodes);
+    kp_free(open->site.mirror_ca);
+    for (char **url = open->urls; url && *url; url++)
+        kp_free(*url);
+    kp_free(open->urls);
+    kp_journal_free(open->journal);
+    kp_screen_free(open->screen);
+    kp_bundle_free(open->bundle);
+    kp_trust_free(open->trust);
+    kp_inventory_free(open->inventory);
+    kp_free(open->state_folder);
+    if (open->password)
+        kp_free_secret(open->password, strlen(open->password));
+    pthread_mutex_destroy(&open->site.lock);
+    kp_free(open);
+}
+
+struct kp_site *kp_site_of(struct kp_open_site *open)
+{
+    return &open->site;
+}
+
+double kp_site_verify_seconds(const struct kp_open_site *open)
+{
+    return open->verify_seconds;
+}
+
+const char *kp_site_signers(const struct kp_open_site *open)
+{
+    return open->signers;
+}
+
+static int load_trust(struct kp_open_site *open, struct kp_err *err)
+{
+    open->trust = kp_trust_new();
+    for (size_t i = 0; i < open->options->keys.count; i++)
+        if (kp_trust_add_file(open->trust, open->options->keys.items[i], err) < 0)
+            return -1;
+    return kp_trust_add_default(open->trust, err);
+}
+
+static void name_signers(struct kp_open_site *open, const struct kp_signers *signers)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < signers->count && used < SIGNERS_MAX; i++) {
+        const struct kp_signer *signer = &signers->items[i];
+        if (signer->state == KP_SIG_VALID)
+            used += (size_t)snprintf(open->signers + used, SIGNERS_MAX - used, "%s%s",
+                                     used ? ", " : "", signer->name);
+    }
+    if (used < SIGNERS_MAX)
+        snprintf(open->signers + used, SIGNERS_MAX - used, " (%zu of 1 needed)", signers->valid);
+}
+
+static void show_progress(void *user, uint64_t done, uint64_t total)
+{
+    (void)total;
+    kp_row_set(user, done);
+}
+
+static int verify_bundle(struct kp_open_site *open, struct kp_err *err)
+{
+    const char *path = open->options->bundle;
+    kp_auto_free struct kp_signers *signers = kp_alloc(sizeof(*signers));
+    double start = kp_now();
+    if (kp_bundle_open(&open->bundle, path, open->trust, signers, err) < 0)
+        return -1;
+    name_signers(open, signers);
+    struct kp_row *row = kp_screen_row(open->screen, "verify", kp_bundle_size(open->bundle));
+    struct kp_verify_options options = {.progress = show_progress, .user = row};
+    int result = kp_bundle_verify(open->bundle, &options, NULL, err);
+    kp_row_done(row, NULL);
+    if (result < 0)
+        return kp_hint(err, "copy the file again; nothing was changed on any node");
+    open->verify_seconds = kp_now() - start;
+    open->site.bundle = open->bundle;
+    open->site.manifest = kp_bundle_manifest(open->bundle);
+    kp_screen_line(open->screen, "bundle    %s  serial %llu  signed by %s   %s verified in %s",
+                   open->site.manifest->name, (unsigned long long)open->site.manifest->serial,
+                   open->signers, kp_text_bytes(kp_bundle_size(open->bundle)).s,
+                   kp_text_seconds(open->verify_seconds).s);
+    return kp_inventory_check_bundle(open->inventory, open->site.manifest, err);
+}
+
+static void list_mirrors(struct kp_open_site *open)
+{
+    const struct kp_inventory *inventory = open->inventory;
+    open->urls = kp_alloc_array(inventory->node_count + 1, sizeof(char *));
+    size_t n = 0;
+    for (size_t i = 0; i < inventory->node_count; i++) {
+        if (!inventory->nodes[i].mirror)
+            continue;
+        kp_auto_free char *host = kp_network_url_host(inventory->nodes[i].address);
+        open->urls[n++] = kp_asprintf("https://%s:%u", host, inventory->mirror.port);
+    }
+    open->site.mirror_urls = (const char **)open->urls;
+}
+
+static void fill_site(struct kp_open_site *open)
+{
+    struct kp_site *site = &open->site;
+    uint8_t random[16];
+    if (RAND_bytes(random, sizeof(random)) != 1)
+        abort(); // without randomness no token of a cluster is safe
+    kp_hex(site->run_id, random, sizeof(random));
+    site->inventory = open->inventory;
+    site->trust = open->trust;
+    site->state_folder = open->state_folder;
+    site->screen = open->screen;
+    site->dry_run = (open->flags & KP_SITE_DRY_RUN) != 0;
+    site->node_count = open->inventory->node_count;
+    site->nodes = kp_alloc_array(site->node_count, sizeof(struct kp_site_node));
+    for (size_t i = 0; i < site->node_count; i++)
+        site->nodes[i].node = &open->inventory->nodes[i];
+    list_mirrors(open);
+}
+
+static int open_state(struct kp_open_site *open, struct kp_err *err)
+{
+    if (open->flags & KP_SITE_READ_ONLY)
+        return 0;
+    if (kp_journal_open(&open->journal, open->state_folder, open->site.run_id, err) < 0)
+        return -1;
+    open->site.journal = open->journal;
+    kp_journal_note(open->journal, "run", NULL, NULL,
+                    open->site.manifest ? open->site.manifest->name : NULL);
+    return 0;
+}
+
+int kp_site_open(struct kp_open_site **out, const struct kp_site_options *options, int flags,
+                 struct kp_err *err)
+{
+    kp_auto(kp_open_site) open = kp_alloc(sizeof(*open));
+    pthread_mutex_init(&open->site.lock, NULL);
+    open->options = options;
+    open->flags = flags;
+    open->screen =
+        kp_screen_new(options->quiet || options->json ? KP_SCREEN_QUIET : KP_SCREEN_AUTO);
+    if (!options->inventory)
+        return kp_fail(err, KP_USAGE, "--inventory (-i) FILE is missing");
+    if (!options->bundle && !(flags & KP_SITE_NO_BUNDLE))
+        return kp_fail(err, KP_USAGE, "--bundle FILE is missing");
+    if (kp_inventory_load(&open->inventory, options->inventory, err) < 0)
+        return -1;
+    open->state_folder = kp_inventory_state_folder(open->inventory);
+    if (load_trust(open, err) < 0)
+        return -1;
+    if (options->bundle && verify_bundle(open, err) < 0)
+        return -1;
+    fill_site(open);
+    if (open_state(open, err) < 0)
+        return -1;
+    *out = kp_steal(&open);
+    return 0;
+}
+
+static int ask_password(struct kp_open_site *open, struct kp_err *err)
+{
+    struct kp_inventory *inventory = open->inventory;
+    bool needed = false;
+    for (size_t i = 0; i < inventory->node_count; i++)
+        needed = needed || inventory->nodes[i].ask_password;
+    if (!needed)
+        return 0;
+    uint64_t fd = open->options->password_fd;
+    if (kp_password_read(&open->password, fd ? (int)fd : -1, "sudo password: ", err) < 0)
+        return -1;
+    for (size_t i = 0; i < inventory->node_count; i++)
+        if (inventory->nodes[i].ask_password)
+            inventory->nodes[i].ssh.sudo_password = open->password;
+    return 0;
+}
+
+static int open_node(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    struct kp_session_bundle bundle = {site->bundle, site->trust};
+    if (kp_session_open(&node->session, &node->node->ssh, &bundle, err) < 0)
+        return -1;
+    node->arch = kp_session_arch(node->session);
+    if (kp_session_facts(node->session, &node->facts, err) < 0)
+        return -1;
+    return kp_session_record(node->session, &node->record, err);
+}
+
+static int connect_node(void *user, size_t item, unsigned worker, struct kp_err *err)
+{
+    (void)worker;
+    (void)err;
+    struct kp_site *site = user;
+    struct kp_site_node *node = &site->nodes[item];
+    if (kp_interrupted() || open_node(site, node, &node->failure) == 0)
+        return 0;
+    node->failed = true;
+    node->failed_step = kp_strdup("connect");
+    kp_journal_note(site->journal, "failed", node->node->name, "connect", node->failure.message);
+    return 0;
+}
+
+int kp_site_connect(struct kp_open_site *open, struct kp_err *err)
+{
+    if (ask_password(open, err) < 0)
+        return -1;
+    if (kp_parallel(open->inventory->parallel, open->site.node_count, connect_node, &open->site,
+                    err) < 0)
+        return -1;
+    return kp_interrupt_check(err);
+}
+
+int kp_site_lock_nodes(struct kp_open_site *open, struct kp_err *err)
+{
+    char who[256];
+    const char *user = getenv("USER");
+    snprintf(who, sizeof(who), "kinstall by %s", user ? user : "?");
+    for (size_t i = 0; i < open->site.node_count; i++) {
+        struct kp_site_node *node = &open->site.nodes[i];
+        if (!node->failed && kp_session_lock(node->session, open->site.run_id, who, err) < 0)
+            return -1;
+    }
+    return 0;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Opening and closing a run: inventory, trust, bundle (verified whole before any connection),
+ * state folder and journal, connections to all nodes. What every command of kinstall begins with.
+ */
+#pragma once
+
+#include "core/cli.h"
+#include "install/step.h"
+
+/* The options that all commands share; first member of each command's own struct. */
+struct kp_site_options {
+    const char *bundle, *inventory;
+    struct kp_text_list keys; /* --key FILE */
+    uint64_t password_fd;     /* --sudo-password-fd, plus 1; 0: a prompt where needed */
+    bool json, quiet;
+};
+#define KP_SITE_OPTIONS(type)                                                                      \
+    {"bundle",                                                                                     \
+     'b',                                                                                          \
+     KP_OPT_TEXT,                                                                                  \
+     offsetof(struct type, site.bundle),                                                           \
+     "FILE",                                                                                       \
+     "the bundle (.tar.zst)",                                                                      \
+     0},                                                                                           \
+        {"inventory",                                                                              \
+         'i',                                                                                      \
+         KP_OPT_TEXT,                                                                              \
+         offsetof(struct type, site.inventory),                                                    \
+         "FILE",                                                                                   \
+         "hosts.yaml (docs/inventory.md)",                                                         \
+         0},                                                                                       \
+        {"key",                                                                                    \
+         0,                                                                                        \
+         KP_OPT_LIST,                                                                              \
+         offsetof(struct type, site.keys),                                                         \
+         "FILE",                                                                                   \
+         "trust this public key (PEM) for this run",                                               \
+         0},                                                                                       \
+        {"sudo-password-fd",                                                                       \
+         0,                                                                                        \
+         KP_OPT_NUMBER,                                                                            \
+         offsetof(struct type, site.password_fd),                                                  \
+         "FD",                                                                                     \
+         "read the sudo password from this descriptor (3 or more)",                                \
+         1024},                                                                                    \
+        {"json",                                                                                   \
+         0,                                                                                        \
+         KP_OPT_FLAG,                                                                              \
+         offsetof(struct type, site.json),                                                         \
+         NULL,                                                                                     \
+         "one JSON document on standard output",                                                   \
+         0},                                                                                       \
+    {                                                                                              \
+        "quiet", 'q', KP_OPT_FLAG, offsetof(struct type, site.quiet), NULL, "errors only", 0       \
+    }
+
+enum {
+    KP_SITE_NO_BUNDLE = 1, /* the command needs none (status, reset): --bundle may still be given */
+    KP_SITE_READ_ONLY = 2, /* check, plan: no journal lines, no lock of the state folder */
+    KP_SITE_DRY_RUN = 4,
+};
+struct kp_open_site; /* owns everything that a kp_site borrows */
+/* Loads, verifies (with progress; a line on the screen), takes the state folder's lock. No
+ * connection. */
+KP_CHECK int kp_site_open(struct kp_open_site **out, const struct kp_site_options *options,
+                          int flags, struct kp_err *err);
+void kp_open_site_free(struct kp_open_site *open); /* closes the sessions, releases the locks */
+KP_DEFINE_AUTO(kp_open_site);
+struct kp_site *kp_site_of(struct kp_open_site *open);
+double kp_site_verify_seconds(const struct kp_open_site *open);
+/* Who signed, for the first line of a report: "site-2026 (1 of 1 needed)"; borrowed. */
+const char *kp_site_signers(const struct kp_open_site *open);
+
+/* Connects to all nodes side by side and asks each for its facts and record; nodes that cannot be
+ * reached are marked failed with their reason, the call itself succeeds. Asks for the sudo password
+ * first where any node needs one. */
+KP_CHECK int kp_site_connect(struct kp_open_site *open, struct kp_err *err);
+/* Takes the lock of every node that is connected. */
+KP_CHECK int kp_site_lock_nodes(struct kp_open_site *open, struct kp_err *err);
