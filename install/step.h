@@ -42,8 +42,8 @@ struct kp_site { /* one run: everything that steps stand on; borrowed by them */
     double kubeadm_seconds;   /* while at least one of kubeadm's own commands ran, for the report */
     double kubeadm_since;
     unsigned kubeadm_running;
-    struct kp_row *row;       /* of the running phase; NULL between phases */
-    pthread_mutex_t lock;     /* guards row, kubeadm_seconds and whatever steps share */
+    struct kp_row *row;   /* of the running phase; NULL between phases */
+    pthread_mutex_t lock; /* guards row, kubeadm_seconds and whatever steps share */
 };
 
 enum kp_step_nodes {
@@ -85,7 +85,8 @@ void kp_step_note(struct kp_site *site, const struct kp_site_node *node, const c
 KP_CHECK int kp_step_run(struct kp_site *site, struct kp_site_node *node, const struct kp_run *run,
                          struct kp_run_result *out, struct kp_err *err);
 
-/* Phases in their order (DESIGN §6); each file of steps/ exports its list, ended by .name = NULL. */
+/* Phases in their order (DESIGN §6); each file of steps/ exports its list, ended by .name = NULL.
+ */
 extern const struct kp_step kp_steps_mirror[], kp_steps_prepare[], kp_steps_runtime[],
     kp_steps_tools[], kp_steps_init[], kp_steps_join[], kp_steps_network[], kp_steps_addons[],
     kp_steps_custom[], kp_steps_prove[];
@@ -93,3 +94,6 @@ extern const struct kp_step kp_steps_mirror[], kp_steps_prepare[], kp_steps_runt
  * from site. */
 KP_CHECK int kp_steps_run(struct kp_site *site, const struct kp_step *const *phases, size_t count,
                           struct kp_err *err);
+/* Takes from the node what the steps put there (steps/reset.c): stops and removes units, files by
+ * the node's record, own interfaces and own chains only. Fine where little or nothing is there. */
+KP_CHECK int kp_node_reset(struct kp_site *site, struct kp_site_node *node, struct kp_err *err);

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "install/cmd.h"
+#include "install/site.h"
+
+#include <stdio.h>
+
+struct options {
+    struct kp_site_options site;
+};
+
+static const struct kp_option option_table[] = {KP_SITE_OPTIONS(options), {.name = NULL}};
+
+#define KUBECONFIG_ENV "KUBECONFIG=/etc/kubernetes/admin.conf"
+#define NODES_MAX_BYTES ((size_t)8 << 20)
+
+/* The Ready condition of each node as the API server has it: name -> "True", "False", "Unknown". */
+static int ask_cluster(struct kp_site_node *first, json_t **out, struct kp_err *err)
+{
+    static const char *const argv[] = {
+        "/usr/local/bin/kubectl", "get", "nodes", "--request-timeout=10s", "-o", "json", NULL};
+    static const char *const env[] = {KUBECONFIG_ENV, NULL};
+    const struct kp_run run = {.argv = argv, .env = env, .timeout = 30};
+    kp_auto_value(kp_run_result) result = {0};
+    if (kp_session_run(first->session, &run, &result, err) < 0)
+        return -1;
+    if (result.status != 0)
+        return kp_fail_as(err, KP_FAILED, "api_unreachable", "kubectl get nodes: %.200s",
+                          result.err_out.data ? result.err_out.data : "");
+    return kp_json_parse(out, kp_buf_slice(&result.out), NODES_MAX_BYTES, "kubectl get nodes", err);
+}
+
+static const char *ready_state(const json_t *nodes, const char *name)
+{
+    size_t i, j;
+    json_t *item, *condition;
+    json_array_foreach(json_object_get(nodes, "items"), i, item)
+    {
+        const char *have = NULL;
+        json_t *conditions = NULL;
+        if (json_unpack(item, "{s:{s:s}, s:{s:o}}", "metadata", "name", &have, "status",
+                        "conditions", &conditions) < 0 ||
+            strcmp(have, name) != 0)
+            continue;
+        json_array_foreach(conditions, j, condition)
+        {
+            const char *type = json_string_value(json_object_get(condition, "type"));
+            const char *status = json_string_value(json_object_get(condition, "status"));
+            if (type && status && strcmp(type, "Ready") == 0)
+                return status;
+        }
+    }
+    return NULL;
+}
+
+static const char *word_of(const struct kp_site_node *node, const char *ready)
+{
+    if (node->failed)
+        return "unreachable";
+    if (!ready)
+        return "not a member";
+    return strcmp(ready, "True") == 0 ? "Ready" : "NotReady";
+}
+
+static json_t *collect(const struct kp_site *site, const json_t *nodes, size_t *bad)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < site->node_count; i++) {
+        const struct kp_site_node *node = &site->nodes[i];
+        const char *state = word_of(node, nodes ? ready_state(nodes, node->node->name) : NULL);
+        json_t *finished = json_object_get(node->record, "finished");
+        *bad += strcmp(state, "Ready") != 0;
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:O*}", "name", node->node->name,
+                                              "address", node->node->address, "state", state,
+                                              "finished", finished));
+    }
+    return list;
+}
+
+static void print_table(const struct kp_site *site, const json_t *list)
+{
+    static const char *const heads[] = {"NODE", "ADDRESS", "ROLE", "STATE"};
+    kp_auto(kp_table) table = kp_table_new(KP_COUNT(heads), heads);
+    for (size_t i = 0; i < site->node_count; i++) {
+        const struct kp_node *node = site->nodes[i].node;
+        const char *state = json_string_value(json_object_get(json_array_get(list, i), "state"));
+        kp_table_cell(table, KP_PLAIN, "%s", node->name);
+        kp_table_cell(table, KP_PLAIN, "%s", node->address);
+        kp_table_cell(table, KP_PLAIN, "%s",
+                      node->roles & KP_ROLE_CONTROL_PLANE ? "control-plane" : "worker");
+        kp_table_cell(table, strcmp(state, "Ready") == 0 ? KP_GREEN : KP_RED, "%s", state);
+    }
+    kp_table_print(table, stdout);
+}
+
+static int run_status(void *user, int argc, char **argv, struct kp_err *err)
+{
+    (void)argc;
+    (void)argv;
+    const struct options *options = user;
+    kp_auto(kp_open_site) open = NULL;
+    if (kp_site_open(&open, &options->site, KP_SITE_READ_ONLY, err) < 0 ||
+        kp_site_connect(open, err) < 0)
+        return -1;
+    struct kp_site *site = kp_site_of(open);
+    kp_auto_json nodes = NULL;
+    struct kp_err unreachable = KP_ERR_INIT;
+    for (size_t i = 0; i < site->inventory->control_plane_count && !nodes; i++)
+        if (!site->nodes[i].failed && ask_cluster(&site->nodes[i], &nodes, &unreachable) < 0)
+            nodes = NULL;
+    size_t bad = 0;
+    kp_auto_json list = collect(site, nodes, &bad);
+    if (options->site.json)
+        kp_json_print(list);
+    else
+        print_table(site, list);
+    if (!nodes && unreachable.code) {
+        *err = unreachable;
+        return -1;
+    }
+    return bad ? kp_fail_as(err, KP_FAILED, "not_ready", "%zu of %zu nodes are not Ready", bad,
+                            site->node_count)
+               : 0;
+}
+
+const struct kp_command kp_cmd_status = {
+    "status",
+    "",
+    0,
+    0,
+    "shows each node as the API server and the node itself see it",
+    NULL,
+    option_table,
+    sizeof(struct options),
+    run_status,
+};
