@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* HTTP without I/O: what the headers and statuses of an answer mean for a download. */
+#pragma once
+
+#include "core/buf.h"
+#include "core/slice.h"
+
+#include <time.h>
+
+#define KP_HTTP_HEADERS_MAX ((size_t)256 << 10) /* of one answer */
+#define KP_HTTP_CHALLENGE_MAX ((size_t)16 << 10)
+
+/* The answer's headers, as far as a download needs them. */
+struct kp_answer {
+    unsigned status;
+    bool has_length;
+    uint64_t length; /* Content-Length */
+    bool has_range;  /* Content-Range: bytes FIRST-LAST/TOTAL */
+    uint64_t first;
+    uint64_t range_total; /* 0: "*", also of "bytes * /TOTAL" in a 416 where has_range is false */
+    double retry_after;   /* seconds; < 0: none */
+    bool encoded;         /* a Content-Encoding other than identity */
+    char etag[256];       /* strong ones only */
+    char modified[64];
+    char content_type[128];
+    char content_digest[160];
+    struct kp_buf challenge; /* WWW-Authenticate lines joined by '\n' */
+    size_t header_bytes;
+};
+
+void kp_answer_reset(struct kp_answer *answer);
+void kp_answer_release(struct kp_answer *answer);
+/* Takes one header line as received, with its end; a status line begins anew. False past the
+ * limits. */
+bool kp_answer_header(struct kp_answer *answer, struct kp_slice line, time_t now);
+
+/* Seconds from Retry-After (delta or HTTP date, RFC 9110 §10.2.3); < 0 where it is neither. */
+double kp_retry_after(struct kp_slice value, time_t now);
+/* Worth another try: 408, 425, 429 and 5xx but 501 and 505. */
+bool kp_status_passing(unsigned status);
+/* The error of a status that is no success; `what` is the URL as people should see it, host for the
+ * hint. */
+int kp_status_fail(unsigned status, const char *what, const char *host, struct kp_err *err);
+/* The URL without query and fragment (they may hold signatures) and without user:password; kp_free.
+ */
+char *kp_url_shown(const char *url);
