@@ -4,6 +4,7 @@
 #include "core/file.h"
 #include "core/text.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -208,6 +209,7 @@ static int feed_input(struct exchange *x, struct kp_err *err)
 
 static int take_output(int *fd, struct kp_buf *buf, struct kp_err *err)
 {
+    assert(buf); // a pipe is only made where its output is asked for
     char block[16384];
     ssize_t n = read(*fd, block, sizeof(block));
     if (n < 0 && (errno == EINTR || errno == EAGAIN))
@@ -246,7 +248,7 @@ int kp_proc_run(const char *const *argv, const char *const *env, struct kp_slice
                 double timeout, size_t max, struct kp_buf *out, struct kp_buf *errors, int *status,
                 struct kp_err *err)
 {
-    struct kp_proc proc;
+    struct kp_proc proc = {-1, -1, -1, -1};
     int flags = (input.len ? KP_PROC_IN : 0) | (out ? KP_PROC_OUT : 0) | (errors ? KP_PROC_ERR : 0);
     if (kp_proc_start(&proc, argv, env, flags, err) < 0)
         return -1;

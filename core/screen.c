@@ -43,7 +43,8 @@ struct kp_screen *kp_screen_new(enum kp_screen_mode mode)
     const char *term = getenv("TERM");
     pthread_mutex_init(&screen->lock, NULL);
     screen->quiet = mode == KP_SCREEN_QUIET;
-    screen->live = mode == KP_SCREEN_AUTO && isatty(STDERR_FILENO) && term && strcmp(term, "dumb");
+    screen->live =
+        mode == KP_SCREEN_AUTO && isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
     return screen;
 }
 

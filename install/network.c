@@ -40,7 +40,7 @@ static bool parse_cidr(const char *text, struct network *out)
     if (!slash)
         return false;
     kp_auto_free char *ip = kp_strndup(text, (size_t)(slash - text));
-    if (!parse_ip(ip, out) || !kp_parse_u64(kp_slice_of(slash + 1), out->size * 8, &bits))
+    if (!parse_ip(ip, out) || !kp_parse_u64(kp_slice_of(slash + 1), out->bits, &bits))
         return false;
     out->bits = (unsigned)bits;
     for (unsigned i = out->bits; i < out->size * 8; i++)
