@@ -71,6 +71,12 @@ process_start() {
     awk '{ print $20 }' <<<"$stat"
 }
 
+# Records the calling shell in a file, for recorded_process.
+record_self() {
+    local self=$BASHPID # why: within $( ) it would be another
+    printf '%s %s\n' "$self" "$(process_start "$self")" >"$1"
+}
+
 # Prints the number of the process recorded as "pid start" in a file, if it still is that process.
 recorded_process() {
     local pid start

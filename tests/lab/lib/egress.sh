@@ -31,8 +31,8 @@ flush set inet egress portless6' >/dev/null
 # shellcheck disable=SC2016 # expanded by the shell that gets it
 EGRESS_PROBE='
 query="\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x07example\x03com\x00\x00\x01\x00\x01"
-ping -4 -n -q -c1 -W1 "$1" >/dev/null 2>&1
-ping -6 -n -q -c1 -W1 "$2" >/dev/null 2>&1
+ping -4 -n -q -c1 -W0.2 "$1" >/dev/null 2>&1
+ping -6 -n -q -c1 -W0.2 "$2" >/dev/null 2>&1
 printf "$query" >"/dev/udp/$1/53"
 printf "$query" >"/dev/udp/$2/53"'
 

@@ -25,30 +25,34 @@ node_init() {
     done
 }
 
-# Starts the node's board (lib/board), which outlives this command.
+# Starts the node's board (lib/board), which outlives this command; returns when the node's init runs.
 node_power_on() {
-    local node=$1 round
+    local node=$1 board deadline=$((SECONDS + 90))
     [[ -z $(node_nspawn "$node") ]] || die "node $node is on already"
     setsid "$LAB_LIB/board" "$SITE" "$node" </dev/null >>"$STATE/log/$node.console" 2>&1 {LOCK_FD}>&- &
-    for round in {1..100}; do
-        [[ -z $(node_init "$node") ]] || return 0
+    board=$!
+    until [[ -n $(node_init "$node") ]]; do
+        [[ -e /proc/$board ]] || die "node $node ended at once; see $STATE/log/$node.console"
+        ((SECONDS < deadline)) || die "node $node did not start within 90 s; see $STATE/log/$node.console"
         sleep 0.1
     done
-    die "node $node did not start within $((round / 10)) s; see $STATE/log/$node.console"
 }
 
 # Cuts the power: init first, which takes all of the node with it in one stroke; then systemd-nspawn
 # (killed alone it leaves the node running), then whatever ran commands in the node.
 node_power_off() {
-    local node=$1 init board round
+    local node=$1 init board deadline=$((SECONDS + 60))
     init=$(node_init "$node")
     [[ -z $init ]] || kill -KILL "$init" 2>/dev/null || true
     cgroup_kill "$(node_cgroup "$node")"
-    for round in {1..100}; do
-        board=$(recorded_process "$(node_run_file "$node" board)") || break
+    while board=$(recorded_process "$(node_run_file "$node" board)"); do
+        if ((SECONDS >= deadline)); then
+            say "the board of $node does not end by itself"
+            kill -KILL "$board"
+            break
+        fi
         sleep 0.1
     done
-    [[ -z ${board:-} ]] || { say "the board of $node is still there after $((round / 10)) s"; kill -KILL "$board"; }
     node_unplug "$node"
     cgroup_remove "$(node_cgroup "$node")"
 }
