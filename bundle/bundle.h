@@ -2,8 +2,8 @@
 /*
  * Reading a bundle file. kp_bundle_open reads two bounded frames, checks the signatures, parses the
  * manifest, checks the length; kp_bundle_verify checks every remaining byte (headers, padding,
- * frames, leaves, digests) on all cores. No path in the file is ever used to create a file. The file
- * is opened once; the same descriptor serves everything. Readers are thread-safe after open.
+ * frames, leaves, digests) on all cores. No path in the file is ever used to create a file. The
+ * file is opened once; the same descriptor serves everything. Readers are thread-safe after open.
  */
 #pragma once
 
@@ -13,11 +13,14 @@
 #define KP_LEAF_SIZE ((uint64_t)1 << 20)
 
 struct kp_bundle;
-/* trust NULL: signatures are not checked (kregistry given an accepted id; use kp_bundle_open_id). *signers may be NULL. */
+/* trust NULL: signatures are not checked (kregistry given an accepted id; use kp_bundle_open_id).
+ * *signers may be NULL. */
 KP_CHECK int kp_bundle_open(struct kp_bundle **out, const char *path, const struct kp_trust *trust,
                             struct kp_signers *signers, struct kp_err *err);
-/* Opens a bundle whose id was accepted before: the manifest's SHA-256 must be `id`; no trust store is needed. */
-KP_CHECK int kp_bundle_open_id(struct kp_bundle **out, const char *path, const struct kp_digest *id, struct kp_err *err);
+/* Opens a bundle whose id was accepted before: the manifest's SHA-256 must be `id`; no trust store
+ * is needed. */
+KP_CHECK int kp_bundle_open_id(struct kp_bundle **out, const char *path, const struct kp_digest *id,
+                               struct kp_err *err);
 void kp_bundle_free(struct kp_bundle *bundle);
 KP_DEFINE_AUTO(kp_bundle);
 
@@ -39,8 +42,8 @@ struct kp_verify_options {
 };
 struct kp_damage { /* where the first damage is; for messages and --json */
     char path[KP_PATH_MAX];
-    char what[256];            /* "kubelet v1.30.14, amd64" or the image's reference; "" where none */
-    uint64_t first, last;      /* byte range of the file, inclusive */
+    char what[256];       /* "kubelet v1.30.14, amd64" or the image's reference; "" where none */
+    uint64_t first, last; /* byte range of the file, inclusive */
 };
 /* Every byte. KP_DAMAGED names entry, meaning and the 1 MiB range. damage may be NULL. */
 KP_CHECK int kp_bundle_verify(struct kp_bundle *bundle, const struct kp_verify_options *options,
@@ -49,13 +52,14 @@ KP_CHECK int kp_bundle_verify(struct kp_bundle *bundle, const struct kp_verify_o
 /* Where a blob's content byte `offset` lies in the file is arithmetic. Reads exactly len bytes of
  * the blob's content at offset, skipping the block headers, without verifying (verify ran before).
  * KP_MISSING where the blob is not in this file. */
-KP_CHECK int kp_bundle_read(const struct kp_bundle *bundle, const struct kp_digest *blob, uint64_t offset,
-                            void *out, size_t len, struct kp_err *err);
+KP_CHECK int kp_bundle_read(const struct kp_bundle *bundle, const struct kp_digest *blob,
+                            uint64_t offset, void *out, size_t len, struct kp_err *err);
 /* The same by entry index, for iteration. */
-KP_CHECK int kp_bundle_read_entry(const struct kp_bundle *bundle, size_t entry, uint64_t offset, void *out,
-                                  size_t len, struct kp_err *err);
+KP_CHECK int kp_bundle_read_entry(const struct kp_bundle *bundle, size_t entry, uint64_t offset,
+                                  void *out, size_t len, struct kp_err *err);
 /* Finds the entry that holds the blob; false where it is in a base. */
-bool kp_bundle_find(const struct kp_bundle *bundle, const struct kp_digest *blob, size_t *entry, uint64_t *size);
+bool kp_bundle_find(const struct kp_bundle *bundle, const struct kp_digest *blob, size_t *entry,
+                    uint64_t *size);
 /* A whole small blob (at most max), its digest checked; kp_free. */
-KP_CHECK int kp_bundle_load(const struct kp_bundle *bundle, const struct kp_digest *blob, size_t max, char **out,
-                            size_t *len, struct kp_err *err);
+KP_CHECK int kp_bundle_load(const struct kp_bundle *bundle, const struct kp_digest *blob,
+                            size_t max, char **out, size_t *len, struct kp_err *err);

@@ -13,7 +13,12 @@
 #define KP_ENTRIES_MAX 200000
 #define KP_FILES_MAX 10000
 #define KP_IMAGES_MAX 10000
+#define KP_BASES_MAX 16
+#define KP_ARCHES_MAX 8
+#define KP_PROGRAMS_MAX 64
+#define KP_REPLACES_MAX 64
 #define KP_NAME_MAX 128
+#define KP_TEXT_MAX 2048 /* origins, licences, reasons */
 #define KP_PATH_MAX 1024
 #define KP_REF_MAX 512
 #define KP_ENTRY_SIZE_MAX (((uint64_t)8 << 30) - 1) /* ustar size field */
@@ -31,29 +36,29 @@ struct kp_entry { /* one tar entry of this file, in order */
 struct kp_blob { /* all that the bundle needs; in a delta some lie in a base */
     struct kp_digest sha256;
     uint64_t size;
-    const char *media_type;      /* what kregistry answers; "application/octet-stream" for files */
+    const char *media_type;       /* what kregistry answers; "application/octet-stream" for files */
     const struct kp_digest *base; /* id of the base bundle that holds it; NULL: in this file */
 };
 
-struct kp_file { /* a file that is placed on nodes */
-    const char *name;    /* "kubelet", "containerd-shim-runc-v2" */
+struct kp_file {           /* a file that is placed on nodes */
+    const char *name;      /* "kubelet", "containerd-shim-runc-v2" */
     const char *component; /* the release's file entry it came from: "containerd" */
     const char *version;
     const char *arch;   /* "amd64" */
     const char *target; /* absolute path on the node */
     unsigned mode;      /* 0755 */
     unsigned roles;
-    struct kp_digest blob;   /* zstd blob as stored */
+    struct kp_digest blob; /* zstd blob as stored */
     uint64_t blob_size;
     struct kp_digest sha256; /* as installed */
     uint64_t size;           /* as installed */
-    const char *origin;  /* the original URL, or "kpack" for our own programs */
-    const char *license; /* SPDX id, or "" */
+    const char *origin;      /* the original URL, or "kpack" for our own programs */
+    const char *license;     /* SPDX id, or "" */
 };
 
 struct kp_image {
-    const char *reference; /* "registry.k8s.io/pause:3.9", fully qualified, with tag */
-    const char *name;      /* the release's short name: "kube-apiserver", or "" */
+    const char *reference;   /* "registry.k8s.io/pause:3.9", fully qualified, with tag */
+    const char *name;        /* the release's short name: "kube-apiserver", or "" */
     struct kp_digest digest; /* of the index or manifest as its registry served it */
     const char *media_type;
     const char **arches; /* NULL-terminated */
@@ -65,17 +70,18 @@ struct kp_image {
 
 struct kp_cluster_manifest { /* YAML that is applied to the cluster */
     const char *name;
-    const char *why; /* "network flannel", "--manifest" */
+    const char *why;       /* "network flannel", "--manifest" */
     struct kp_digest blob; /* stored as it is, not compressed */
     uint64_t size;
     const char *origin;
     const struct kp_replace {
-        const char *find, *with; /* literal text; "pods" "services" "cluster": a value of the inventory */
-    } *replace;
+        const char *find,
+            *with; /* literal text; "pods" "services" "cluster": a value of the inventory */
+    } * replace;
     size_t replace_count;
     const struct kp_wait {
         const char *kind, *namespace_, *name; /* "daemonset" "kube-flannel" "kube-flannel-ds" */
-    } *wait;
+    } * wait;
     size_t wait_count;
 };
 
@@ -89,14 +95,14 @@ struct kp_manifest {
     struct kp_arena *arena;
     const char *name; /* "k8s-v1.30.14-flannel-amd64" */
     uint64_t serial;
-    const char *created;    /* UTC, RFC 3339 */
-    const char *expires;    /* or NULL */
-    const char *kubernetes; /* "v1.30.14" */
-    const char *kubeadm_api; /* "v1beta3" */
+    const char *created;        /* UTC, RFC 3339 */
+    const char *expires;        /* or NULL */
+    const char *kubernetes;     /* "v1.30.14" */
+    const char *kubeadm_api;    /* "v1beta3" */
     unsigned containerd_config; /* 2, 3, 4 */
-    const char *network;    /* "flannel", "none" */
+    const char *network;        /* "flannel", "none" */
     const char *minimum_kinstall;
-    const char **arches; /* NULL-terminated */
+    const char **arches;   /* NULL-terminated */
     const char **programs; /* that nodes must already have; NULL-terminated */
     struct kp_entry *entries;
     size_t entry_count;
@@ -110,12 +116,15 @@ struct kp_manifest {
     size_t manifest_count;
     struct kp_base *bases;
     size_t base_count;
-    const json_t *provenance; /* as written by kpack: sources, digests, how each was checked; may be NULL */
-    json_t *document;         /* owned: the whole document */
-    uint64_t tail_length;     /* bytes after bundle.sig's padding to the end of the file */
-    struct kp_digest id;      /* SHA-256 of the exact bytes of bundle.json */
+    const json_t
+        *provenance;  /* as written by kpack: sources, digests, how each was checked; may be NULL */
+    json_t *document; /* owned: the whole document */
+    uint64_t tail_length; /* bytes after bundle.sig's padding to the end of the file */
+    struct kp_digest id;  /* SHA-256 of the exact bytes of bundle.json */
 };
 
+/* An empty one with its arena, to be filled in. */
+struct kp_manifest *kp_manifest_new(void);
 /* Checks kind first, then every key, bound and cross-reference (each file and image names a blob
  * that is in `blobs`, paths are strict, sizes below the limits). Errors KP_DAMAGED "bad_manifest".
  * `text` need not outlive the call. *out: kp_manifest_free. */
@@ -126,9 +135,11 @@ KP_DEFINE_AUTO(kp_manifest);
  * Only members of this struct are written, id and document are not read. */
 char *kp_manifest_dump(const struct kp_manifest *manifest, size_t *len);
 
-const struct kp_blob *kp_manifest_blob(const struct kp_manifest *manifest, const struct kp_digest *digest);
+const struct kp_blob *kp_manifest_blob(const struct kp_manifest *manifest,
+                                       const struct kp_digest *digest);
 /* The file by name and arch, or NULL. */
-const struct kp_file *kp_manifest_file(const struct kp_manifest *manifest, const char *name, const char *arch);
+const struct kp_file *kp_manifest_file(const struct kp_manifest *manifest, const char *name,
+                                       const char *arch);
 /* The image by the release's short name, or NULL. */
 const struct kp_image *kp_manifest_image(const struct kp_manifest *manifest, const char *name);
 /* "control-plane" -> bit; 0 where unknown. */

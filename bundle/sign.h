@@ -13,9 +13,12 @@
 struct kp_key; /* a private key */
 /* Makes a key; writes NAME.key (PKCS#8 PEM, 0600) and NAME.pub (0644) into the folder (made 0700);
  * existing files are never overwritten. */
-KP_CHECK int kp_key_generate(const char *folder, const char *name, struct kp_digest *id, struct kp_err *err);
-/* PKCS#8 PEM. An encrypted one needs a passphrase callback (issue 4): refused clearly for now where passphrase is NULL. */
-KP_CHECK int kp_key_load(struct kp_key **out, const char *path, const char *passphrase, struct kp_err *err);
+KP_CHECK int kp_key_generate(const char *folder, const char *name, struct kp_digest *id,
+                             struct kp_err *err);
+/* PKCS#8 PEM. An encrypted one needs a passphrase callback (issue 4): refused clearly for now where
+ * passphrase is NULL. */
+KP_CHECK int kp_key_load(struct kp_key **out, const char *path, const char *passphrase,
+                         struct kp_err *err);
 void kp_key_free(struct kp_key *key);
 KP_DEFINE_AUTO(kp_key);
 const struct kp_digest *kp_key_id(const struct kp_key *key);
@@ -29,11 +32,15 @@ struct kp_signature_set {
     struct kp_signature items[KP_SIGNATURES_MAX]; /* sorted by key id, distinct */
     size_t count;
 };
-KP_CHECK int kp_sign(const struct kp_key *key, struct kp_slice message, struct kp_signature *out, struct kp_err *err);
+KP_CHECK int kp_sign(const struct kp_key *key, struct kp_slice message, struct kp_signature *out,
+                     struct kp_err *err);
 /* Adds or replaces the signature of that key. */
-KP_CHECK int kp_signature_add(struct kp_signature_set *set, const struct kp_signature *signature, struct kp_err *err);
-/* Strict inverse of kp_signatures_format: anything but the canonical form is KP_UNTRUSTED "bad_signature_block". */
-KP_CHECK int kp_signatures_parse(struct kp_signature_set *out, const char block[KP_SIG_SIZE], struct kp_err *err);
+KP_CHECK int kp_signature_add(struct kp_signature_set *set, const struct kp_signature *signature,
+                              struct kp_err *err);
+/* Strict inverse of kp_signatures_format: anything but the canonical form is KP_UNTRUSTED
+ * "bad_signature_block". */
+KP_CHECK int kp_signatures_parse(struct kp_signature_set *out, const char block[KP_SIG_SIZE],
+                                 struct kp_err *err);
 void kp_signatures_format(const struct kp_signature_set *set, char block[KP_SIG_SIZE]);
 
 enum kp_signature_state { KP_SIG_VALID, KP_SIG_UNKNOWN_KEY };
@@ -50,4 +57,5 @@ struct kp_signers {
  * a known key: unknown_key; no signatures at all: unsigned; empty trust store: no_trusted_keys with
  * a hint how to add one. All KP_UNTRUSTED. */
 KP_CHECK int kp_signatures_verify(const struct kp_signature_set *set, const struct kp_trust *trust,
-                                  struct kp_slice message, struct kp_signers *out, struct kp_err *err);
+                                  struct kp_slice message, struct kp_signers *out,
+                                  struct kp_err *err);

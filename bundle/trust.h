@@ -16,10 +16,11 @@ struct kp_trust;
 struct kp_trust *kp_trust_new(void);
 void kp_trust_free(struct kp_trust *trust);
 KP_DEFINE_AUTO(kp_trust);
-/* One PEM public key ("BEGIN PUBLIC KEY"); name: file name without .pub/.pem. Other key types, private keys are
- * refused with a clear error (KP_USAGE). */
+/* One PEM public key ("BEGIN PUBLIC KEY"); name: file name without .pub/.pem. Other key types,
+ * private keys are refused with a clear error (KP_USAGE). */
 KP_CHECK int kp_trust_add_file(struct kp_trust *trust, const char *path, struct kp_err *err);
-KP_CHECK int kp_trust_add_pem(struct kp_trust *trust, const char *name, struct kp_slice pem, struct kp_err *err);
+KP_CHECK int kp_trust_add_pem(struct kp_trust *trust, const char *name, struct kp_slice pem,
+                              struct kp_err *err);
 /* Every *.pub and *.pem of the folder; a folder that is not there is fine. */
 KP_CHECK int kp_trust_add_folder(struct kp_trust *trust, const char *path, struct kp_err *err);
 /* $XDG_CONFIG_HOME/kpack/trusted.d and /etc/kpack/trusted.d. */

@@ -1,28 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Writing a bundle. The caller fills a kp_manifest (all but entries, tail_length, id) and names, for
- * each blob, a file that holds its bytes (the content-addressed cache). The writer orders the
- * entries (bundle.leaves, oci-layout, index.json, then blobs sorted by digest), computes leaves on all cores,
- * signs, writes PATH.partial, fsyncs, renames. The same input gives the same bytes. Each blob is
- * hashed while it is copied; one that differs from its digest is KP_DAMAGED and nothing is left.
+ * Writing a bundle. The caller fills a kp_manifest (all but entries, tail_length, id) and names,
+ * for each blob, a file that holds its bytes (the content-addressed cache). The writer orders the
+ * entries (bundle.leaves, oci-layout, index.json, then blobs sorted by digest), computes leaves on
+ * all cores, signs, writes PATH.partial, fsyncs, renames. The same input gives the same bytes. Each
+ * blob is hashed while it is copied; one that differs from its digest is KP_DAMAGED and nothing is
+ * left.
  */
 #pragma once
 
 #include "bundle/bundle.h"
 
 struct kp_blob_source { /* how the writer gets a blob: a file of exactly that content */
-    int (*open)(void *user, const struct kp_digest *blob, int *fd, struct kp_err *err); /* fd becomes the writer's */
+    int (*open)(void *user, const struct kp_digest *blob, int *fd,
+                struct kp_err *err); /* fd becomes the writer's */
     void *user;
 };
 struct kp_bundle_writing {
-    struct kp_manifest *manifest;  /* entries and tail_length are filled in */
+    struct kp_manifest *manifest; /* entries and tail_length are filled in */
     struct kp_blob_source source;
-    const struct kp_key *const *keys; /* signers; 0 keys gives an unsigned bundle (kpack sign later) */
+    const struct kp_key *const
+        *keys; /* signers; 0 keys gives an unsigned bundle (kpack sign later) */
     size_t key_count;
     kp_bundle_progress *progress;
     void *user;
     unsigned threads; /* 0: all cores */
 };
+/* kpack sign keeps the new block here, beside the file, until it is in place. */
+#define KP_SIGN_SUFFIX ".sign"
+
 struct kp_bundle_written {
     uint64_t size;
     struct kp_digest sha256; /* of the file, for people */

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Adding a signature in place. The new block goes to BUNDLE.sign beside the file first, with the
+ * bundle's id, and is durable before one byte of the bundle changes; where the power fails in
+ * between, the next call finds it there and finishes.
+ */
+#include "bundle/reader.h"
+#include "bundle/writer.h"
+#include "core/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#define ID_LINE (KP_SHA256_HEX + 1)
+#define BESIDE_SIZE (ID_LINE + KP_SIG_SIZE)
+
+static int write_beside(const char *path, const struct kp_digest *id, const char *block,
+                        struct kp_err *err)
+{
+    kp_auto_free char *data = kp_alloc(BESIDE_SIZE);
+    memcpy(data, kp_digest_hex(id).hex, KP_SHA256_HEX);
+    data[KP_SHA256_HEX] = '\n';
+    memcpy(data + ID_LINE, block, KP_SIG_SIZE);
+    return kp_file_write_atomic(path, (struct kp_slice){data, BESIDE_SIZE}, 0644, err);
+}
+
+/* The block that an earlier call left for this very bundle; false where there is none. */
+static bool read_beside(const char *path, const struct kp_digest *id, struct kp_signature_set *set)
+{
+    kp_auto_free char *data = NULL;
+    size_t len = 0;
+    return kp_file_read(path, BESIDE_SIZE, &data, &len, NULL) == 0 && len == BESIDE_SIZE &&
+           memcmp(data, kp_digest_hex(id).hex, KP_SHA256_HEX) == 0 &&
+           kp_signatures_parse(set, data + ID_LINE, NULL) == 0;
+}
+
+static int place_block(const struct kp_bundle *b, const char *block, struct kp_err *err)
+{
+    size_t len = kp_layout_entry_size(KP_SIG_SIZE);
+    kp_auto_free uint8_t *stored = kp_alloc(len);
+    kp_layout_entry_write(stored, KP_PATH_SIGNATURES, block, KP_SIG_SIZE);
+    if (kp_pwrite_full(b->fd, stored, len, b->signatures_at, err) < 0)
+        return -1;
+    return fdatasync(b->fd) < 0 ? kp_fail_sys(err, errno, "write") : 0;
+}
+
+/* Held while the block is read, extended and replaced. */
+static int lock_file(const char *path, int *out, struct kp_err *err)
+{
+    kp_auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return kp_fail_sys(err, errno, "open");
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        *out = kp_steal_fd(&fd);
+        return 0;
+    }
+    if (errno == EWOULDBLOCK)
+        return kp_fail(err, KP_FAILED, "somebody else is signing it");
+    return kp_fail_sys(err, errno, "lock");
+}
+
+static int sign_bundle(struct kp_bundle *b, const struct kp_key *key, struct kp_err *err)
+{
+    kp_auto_free char *beside = kp_asprintf("%s" KP_SIGN_SUFFIX, b->path);
+    kp_auto_free struct kp_signature_set *set = kp_alloc(sizeof(*set));
+    kp_auto_free char *block = kp_alloc(KP_SIG_SIZE);
+    struct kp_slice text = {b->text, b->text_len};
+    struct kp_signature signature;
+    if (kp_reader_parse(b, err) < 0)
+        return -1;
+    if (!read_beside(beside, &b->manifest->id, set) &&
+        kp_signatures_parse(set, b->signatures, err) < 0)
+        return -1;
+    if (kp_sign(key, text, &signature, err) < 0 || kp_signature_add(set, &signature, err) < 0)
+        return -1;
+    kp_signatures_format(set, block);
+    if (write_beside(beside, &b->manifest->id, block, err) < 0 || place_block(b, block, err) < 0)
+        return -1;
+    if (unlink(beside) < 0)
+        return kp_fail_sys(err, errno, "remove %s", beside);
+    return kp_sync_parent(b->path, err);
+}
+
+int kp_bundle_sign_file(const char *path, const struct kp_key *key, struct kp_err *err)
+{
+    kp_auto(kp_bundle) b = NULL;
+    kp_auto_fd int lock = -1;
+    if (lock_file(path, &lock, err) < 0 || kp_reader_front(&b, path, O_RDWR, err) < 0 ||
+        sign_bundle(b, key, err) < 0)
+        return kp_wrap(err, "sign %s", path);
+    return 0;
+}

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "bundle/sign.h"
+
+#include "bundle/spki.h"
+
+#include <assert.h>
+
+static const char scheme[] = "ed25519 ";
+#define SCHEME_LEN (sizeof(scheme) - 1)
+#define SIGNATURE_HEX (2 * KP_ED25519_SIGNATURE)
+#define LINE_LEN (SCHEME_LEN + KP_SHA256_HEX + 1 + SIGNATURE_HEX + 1)
+
+static_assert(KP_SIGNATURES_MAX * LINE_LEN <= KP_SIG_SIZE, "all signatures fit the block");
+
+static int compare_ids(const struct kp_digest *a, const struct kp_digest *b)
+{
+    return memcmp(a->bytes, b->bytes, KP_SHA256_LEN);
+}
+
+int kp_signature_add(struct kp_signature_set *set, const struct kp_signature *signature,
+                     struct kp_err *err)
+{
+    size_t at = 0;
+    while (at < set->count && compare_ids(&set->items[at].key_id, &signature->key_id) < 0)
+        at++;
+    bool there = at < set->count && compare_ids(&set->items[at].key_id, &signature->key_id) == 0;
+    if (!there && set->count == KP_SIGNATURES_MAX)
+        return kp_fail(err, KP_FAILED, "a bundle takes at most %d signatures", KP_SIGNATURES_MAX);
+    if (!there) {
+        memmove(&set->items[at + 1], &set->items[at], (set->count - at) * sizeof(set->items[0]));
+        set->count++;
+    }
+    set->items[at] = *signature;
+    return 0;
+}
+
+static bool parse_line(const char *line, struct kp_signature *out)
+{
+    const char *id = line + SCHEME_LEN, *signature = id + KP_SHA256_HEX + 1;
+    return memcmp(line, scheme, SCHEME_LEN) == 0 && id[KP_SHA256_HEX] == ' ' &&
+           signature[SIGNATURE_HEX] == '\n' &&
+           kp_parse_hex((struct kp_slice){id, KP_SHA256_HEX}, out->key_id.bytes, KP_SHA256_LEN) &&
+           kp_parse_hex((struct kp_slice){signature, SIGNATURE_HEX}, out->bytes,
+                        KP_ED25519_SIGNATURE);
+}
+
+static int bad_block(struct kp_err *err, size_t line, const char *what)
+{
+    return kp_fail_as(err, KP_UNTRUSTED, "bad_signature_block", "bundle.sig:%zu: %s", line, what);
+}
+
+int kp_signatures_parse(struct kp_signature_set *out, const char block[KP_SIG_SIZE],
+                        struct kp_err *err)
+{
+    struct kp_signature_set set = {.count = 0};
+    size_t at = 0;
+    while (at + LINE_LEN <= KP_SIG_SIZE && block[at] != ' ') {
+        struct kp_signature *item = &set.items[set.count];
+        if (set.count == KP_SIGNATURES_MAX)
+            return bad_block(err, set.count + 1, "more signatures than allowed");
+        if (!parse_line(block + at, item))
+            return bad_block(err, set.count + 1, "not a signature line in its canonical form");
+        if (set.count && compare_ids(&item[-1].key_id, &item->key_id) >= 0)
+            return bad_block(err, set.count + 1, "key ids are not in ascending order");
+        set.count++;
+        at += LINE_LEN;
+    }
+    for (; at < KP_SIG_SIZE; at++)
+        if (block[at] != ' ')
+            return bad_block(err, set.count + 1,
+                             "other bytes than blanks after the last signature");
+    *out = set;
+    return 0;
+}
+
+void kp_signatures_format(const struct kp_signature_set *set, char block[KP_SIG_SIZE])
+{
+    char *at = block;
+    memset(block, ' ', KP_SIG_SIZE);
+    for (size_t i = 0; i < set->count; i++, at += LINE_LEN) {
+        char hex[SIGNATURE_HEX + 1];
+        memcpy(at, scheme, SCHEME_LEN);
+        memcpy(at + SCHEME_LEN, kp_digest_hex(&set->items[i].key_id).hex, KP_SHA256_HEX);
+        kp_hex(hex, set->items[i].bytes, KP_ED25519_SIGNATURE);
+        memcpy(at + SCHEME_LEN + KP_SHA256_HEX + 1, hex, SIGNATURE_HEX);
+        at[LINE_LEN - 1] = '\n';
+    }
+}
+
+static int bad_signature(struct kp_err *err, const struct kp_trust_key *key)
+{
+    return kp_fail_as(err, KP_UNTRUSTED, "bad_signature",
+                      "bundle.sig: the signature by key %s (%s) does not fit bundle.json; one of "
+                      "the two was altered or damaged",
+                      key->name, kp_digest_hex(&key->id).hex);
+}
+
+// A signature that a known key made, but that names another key, is no unknown signer: the block
+// was altered. So every bit of a block signed by trusted keys only is covered.
+static int check_unknown(const struct kp_signature_set *set, const struct kp_signers *found,
+                         const struct kp_trust *trust, struct kp_slice message, struct kp_err *err)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        const struct kp_signature *signature = &set->items[i];
+        for (size_t k = 0; !found->items[i].name && k < kp_trust_count(trust); k++)
+            if (kp_spki_verify(kp_trust_at(trust, k)->public_key, message, signature->bytes))
+                return kp_fail_as(err, KP_UNTRUSTED, "bad_signature",
+                                  "bundle.sig: the signature by key %s stands under another key "
+                                  "id (%s)",
+                                  kp_trust_at(trust, k)->name,
+                                  kp_digest_hex(&signature->key_id).hex);
+    }
+    return 0;
+}
+
+static int none_valid(const struct kp_signature_set *set, struct kp_err *err)
+{
+    if (!set->count) {
+        kp_fail_as(err, KP_UNTRUSTED, "unsigned", "bundle.sig: the bundle is not signed");
+        return kp_hint(err, "sign it where it was made: kpack sign --with KEYFILE BUNDLE");
+    }
+    kp_fail_as(err, KP_UNTRUSTED, "unknown_key",
+               "bundle.sig: signed by key %s%s, which is not trusted here",
+               kp_digest_hex(&set->items[0].key_id).hex, set->count > 1 ? " and others" : "");
+    return kp_hint(err, "if you know this key by another way than the bundle: kinstall trust add "
+                        "FILE.pub, or --key FILE.pub for this run");
+}
+
+int kp_signatures_verify(const struct kp_signature_set *set, const struct kp_trust *trust,
+                         struct kp_slice message, struct kp_signers *out, struct kp_err *err)
+{
+    struct kp_signers found = {.count = set->count};
+    if (!kp_trust_count(trust)) {
+        kp_fail_as(err, KP_UNTRUSTED, "no_trusted_keys", "no trusted key is known here");
+        return kp_hint(err, "get the signer's .pub by another way than the bundle, then: kinstall "
+                            "trust add FILE.pub, or --key FILE.pub for this run");
+    }
+    for (size_t i = 0; i < set->count; i++) {
+        const struct kp_signature *signature = &set->items[i];
+        const struct kp_trust_key *key = kp_trust_find(trust, &signature->key_id);
+        if (key && !kp_spki_verify(key->public_key, message, signature->bytes))
+            return bad_signature(err, key);
+        found.valid += key ? 1 : 0;
+        found.items[i] = (struct kp_signer){.key_id = signature->key_id,
+                                            .name = key ? key->name : NULL,
+                                            .state = key ? KP_SIG_VALID : KP_SIG_UNKNOWN_KEY};
+    }
+    if (!found.valid)
+        return none_valid(set, err);
+    if (check_unknown(set, &found, trust, message, err) < 0)
+        return -1;
+    if (out)
+        *out = found;
+    return 0;
+}
