@@ -1,0 +1,3 @@
+module kpack.lab/hello
+
+go 1.22

@@ -1,0 +1,3 @@
+module kpack.lab/upstreamd
+
+go 1.22

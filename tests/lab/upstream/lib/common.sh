@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+#
+# What every part of the lab's upstream stands on: where things lie, which versions are built,
+# and how it speaks. Everything may be set from the environment.
+
+UPSTREAM_CACHE=${UPSTREAM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kpack-lab/upstream}
+UPSTREAM_K8S=${UPSTREAM_K8S:-1.30.14}
+UPSTREAM_PORT=${UPSTREAM_PORT:-18443}
+UPSTREAM_REGISTRY_PORT=${UPSTREAM_REGISTRY_PORT:-15000}
+if [[ -z ${UPSTREAM_DIR:-} ]]; then
+    if [[ $EUID == 0 ]]; then
+        UPSTREAM_DIR=/var/lib/kpack-lab/upstream
+    else
+        UPSTREAM_DIR=${XDG_RUNTIME_DIR:-/tmp/kpack-lab-$EUID}/kpack-lab/upstream
+    fi
+fi
+
+declare -A VERSION=(
+    [containerd]=1.7.27 [runc]=1.2.6 [etcd]=3.5.33 [coredns]=1.11.3 [cni-plugins]=1.4.1
+    [flannel-cni-plugin]=0.9.1 [flannel]=0.28.10 [crictl]=1.30.0-standin [pause]=3.9
+    [registry]=3.0.0 [crane]=0.20.6 [oras]=1.3.4 [upstreamd]=1 [hello]=1 [debian-base]=12
+)
+
+# The Go that upstream released the component with, or the nearest that can be had.
+declare -A GO_VERSION=(
+    [containerd]=1.23.12 [runc]=1.23.12 [etcd]=1.25.12 [coredns]=1.22.12 [cni-plugins]=1.22.12
+    [flannel-cni-plugin]=1.22.12 [flannel]=1.26.0 [crictl]=1.23.12
+    [registry]=1.23.12 [crane]=1.24.7 [oras]=1.25.12 [upstreamd]=1.23.12 [hello]=1.23.12
+)
+
+KUBE_PROGRAMS=(kubeadm kubelet kubectl kube-apiserver kube-controller-manager kube-scheduler kube-proxy)
+
+die() {
+    printf 'upstream: %s\n' "$*" >&2
+    exit 1
+}
+
+say() {
+    printf 'upstream: %s\n' "$*" >&2
+}
+
+# kube_go MINOR-OR-VERSION: the Go line of that Kubernetes.
+kube_go() {
+    case $1 in
+        1.30* | 1.31* | 1.32*) echo 1.23.12 ;;
+        1.33* | 1.34*) echo 1.24.7 ;;
+        1.35*) echo 1.25.12 ;;
+        *) echo 1.26.0 ;;
+    esac
+}
+
+is_kube_program() {
+    [[ " ${KUBE_PROGRAMS[*]} " == *" $1 "* ]]
+}
+
+component_version() {
+    if is_kube_program "$1"; then echo "$UPSTREAM_K8S"; else echo "${VERSION[$1]}"; fi
+}
+
+component_go() {
+    if is_kube_program "$1"; then kube_go "$UPSTREAM_K8S"; else echo "${GO_VERSION[$1]:-}"; fi
+}
+
+# When a process began, in clock ticks since boot: with the pid it names one process for good.
+process_start() {
+    local stat
+    stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
+    stat=${stat##*) }
+    awk '{print $20}' <<<"$stat"
+}
+
+sha256_of() {
+    sha256sum "$1" | cut -d' ' -f1
+}

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+#
+# What kpack is told about this upstream: a release file with the real names and this upstream's
+# checksums and digests, and a mirrors file that points the real names here.
+
+# Fills templates/release.yaml.in for $UPSTREAM_K8S: @REF@ and @DIGEST@ from the image named on the
+# line, @SHA256@ from the file that the url above it names.
+release_entry() {
+    local line name="" version="" url="" k8s_minor=${UPSTREAM_K8S%.*} api=v1beta3 file
+    ((${k8s_minor#1.} <= 30)) || api=v1beta4
+    while IFS= read -r line; do
+        line=${line//@K8S@/$UPSTREAM_K8S}
+        line=${line//@KUBEADM_API@/$api}
+        line=${line//@CONTAINERD@/${VERSION[containerd]}}
+        line=${line//@RUNC@/${VERSION[runc]}}
+        line=${line//@CRICTL@/${VERSION[crictl]}}
+        line=${line//@CNI_PLUGINS@/${VERSION[cni-plugins]}}
+        line=${line//@ETCD@/${VERSION[etcd]}}
+        line=${line//@FLANNEL@/${VERSION[flannel]}}
+        [[ ! $line =~ name:\ ([a-z-]+),\ ref ]] || name=${BASH_REMATCH[1]}
+        [[ ! $line =~ version:\ \"([^\"]+)\" ]] || version=${BASH_REMATCH[1]}
+        [[ ! $line =~ url:\ (.+)$ ]] || url=${BASH_REMATCH[1]}
+        if [[ $line == *@REF@* ]]; then
+            line=${line//@REF@/$(image_ref "$name")}
+            line=${line//@DIGEST@/$(image_index_digest "$name")}
+        fi
+        if [[ $line == *@SHA256@* ]]; then
+            url=${url//\{version\}/$version}
+            url=${url//\{arch\}/amd64}
+            file=${url/#https:\/\/dl.k8s.io/$(files_dir)/dl}
+            file=${file/#https:\/\/github.com/$(files_dir)/github}
+            [[ -f $file ]] || die "the template names $url, which this upstream does not have"
+            line=${line//@SHA256@/$(sha256_of "$file")}
+        fi
+        printf '%s\n' "$line"
+    done <"$HERE/templates/release.yaml.in"
+}
+
+cmd_release_file() {
+    local out=$1 version minor=${K8S_VERSIONS[0]%.*}
+    for version in "${K8S_VERSIONS[@]}"; do
+        [[ ${version%.*} == "$minor" ]] || die "a release file is for one minor version: $minor or ${version%.*}, not both"
+    done
+    {
+        echo "# Written by tests/lab/upstream: the lab's own builds under the real names, amd64 only."
+        printf 'kind: kpack.release/v1\nminor: "%s"\ndefault: "%s"\nreleases:\n' "$minor" \
+            "$(printf '%s\n' "${K8S_VERSIONS[@]}" | sort -V | tail -n 1)"
+        for version in "${K8S_VERSIONS[@]}"; do
+            UPSTREAM_K8S=$version
+            release_entry
+        done
+    } >"$out.partial"
+    mv "$out.partial" "$out"
+}
+
+# The CA and the password are copied beside the mirrors file, which names them relative to itself.
+cmd_mirrors_file() {
+    local out=$1 folder name
+    folder=$(dirname "$out")
+    name=$(basename "$out" .yaml)
+    [[ -f $UPSTREAM_DIR/tls/ca.pem ]] || die "no certificates yet: run 'up' first"
+    cp "$UPSTREAM_DIR/tls/ca.pem" "$folder/$name-ca.pem"
+    install -m 0600 "$UPSTREAM_DIR/password" "$folder/$name-password"
+    cat >"$out.partial" <<END
+# Written by tests/lab/upstream: the real names, answered on loopback.
+kind: kpack.mirrors/v1
+mirrors:
+  - {from: "https://dl.k8s.io/", to: "https://dl.localhost:$UPSTREAM_PORT/", ca: $name-ca.pem}
+  - {from: "https://github.com/", to: "https://github.localhost:$UPSTREAM_PORT/", ca: $name-ca.pem}
+  - {from: "registry.k8s.io", to: "$REGISTRY/registry.k8s.io", ca: $name-ca.pem}
+  - {from: "docker.io", to: "$REGISTRY/docker.io", ca: $name-ca.pem}
+  - {from: "private.example", to: "$REGISTRY/private", ca: $name-ca.pem, username: lab, password_file: $name-password}
+END
+    mv "$out.partial" "$out"
+}
+
+cmd_env() {
+    local name
+    printf 'UPSTREAM_DIR=%q\nUPSTREAM_CA=%q\nUPSTREAM_REGISTRY=%q\nUPSTREAM_PORT=%q\n' "$UPSTREAM_DIR" \
+        "$UPSTREAM_DIR/tls/ca.pem" "$REGISTRY" "$UPSTREAM_PORT"
+    printf 'UPSTREAM_USER=lab\nUPSTREAM_PASSWORD_FILE=%q\nUPSTREAM_DOCKER_CONFIG=%q\nUPSTREAM_FAULT=%q\n' "$UPSTREAM_DIR/password" \
+        "$UPSTREAM_DIR/docker" "https://fault.localhost:$UPSTREAM_PORT"
+    printf 'UPSTREAM_K8S=%q\nUPSTREAM_IMAGES_DIR=%q\nUPSTREAM_FILES_DIR=%q\n' "${K8S_VERSIONS[*]}" "$UPSTREAM_CACHE/images" "$(files_dir)"
+    for name in crane oras registry kubectl kubeadm hello; do
+        printf '%s=%q\n' "${name^^}" "$(component_dir "$name")/$name"
+    done | sed 's,/hello$,/hello-amd64,'
+    for name in containerd ctr; do
+        printf '%s=%q\n' "${name^^}" "$(component_dir containerd)/$name"
+    done
+    for name in etcd etcdctl etcdutl; do
+        printf '%s=%q\n' "${name^^}" "$(component_dir etcd)/$name"
+    done
+    printf 'RUNC=%q\nCRICTL_STAND_IN=%q\n' "$(component_dir runc)/runc" "$(component_dir crictl)/crictl"
+}
