@@ -53,7 +53,7 @@ static void copy_type(char *out, size_t size, struct kp_slice value)
             *out = (char)(*out - 'A' + 'a');
 }
 
-/* "bytes 5-9/10", "bytes 5-9/*"; in a 416 a star before the total */
+// "bytes 5-9/10", "bytes 5-9/*", in a 416 "bytes */10"
 static void parse_range(struct kp_answer *answer, struct kp_slice value)
 {
     struct kp_slice unit, span, first;
@@ -144,6 +144,42 @@ int kp_status_fail(unsigned status, const char *what, const char *host, struct k
                        status >= 500 ? "the server %s has trouble; run again later"
                                      : "see what %s says to this URL",
                        host);
+    }
+}
+
+static const char kept[] = "run again; what was fetched is kept and continued";
+
+int kp_network_fail(enum kp_network_failure failure, const struct kp_network_facts *facts,
+                    struct kp_err *err)
+{
+    const char *what = facts->what, *why = facts->why;
+    switch (failure) {
+    case KP_NET_CERTIFICATE:
+        kp_fail_as(err, KP_FAILED, "certificate", "%s: the server's certificate is not trusted: %s",
+                   what, why);
+        return kp_hint(err,
+                       "if %s has a certificate of your own CA, name that CA in the mirrors file "
+                       "(ca: FILE); check this machine's clock and its ca-certificates",
+                       facts->host);
+    case KP_NET_UNRESOLVED:
+        kp_fail_as(err, KP_FAILED, "unresolved_host", "%s: %s", what, why);
+        return kp_hint(err, "check the name, this machine's DNS and network, or use a mirror");
+    case KP_NET_UNREACHABLE:
+        kp_fail_as(err, KP_FAILED, "unreachable", "%s: %s", what, why);
+        return kp_hint(err, "is %s up, and does a firewall or proxy (https_proxy) stand between?",
+                       facts->host);
+    case KP_NET_TIMEOUT:
+        kp_fail_as(err, KP_FAILED, "timeout", "%s: too slow or silent: %s", what, why);
+        return kp_hint(err, "%s", kept);
+    case KP_NET_TRUNCATED:
+        kp_fail_as(err, KP_FAILED, "truncated",
+                   "%s: the answer was cut off at %llu of %llu bytes: %s", what,
+                   (unsigned long long)facts->have, (unsigned long long)facts->total, why);
+        return kp_hint(err, "%s", kept);
+    case KP_NET_TOO_LARGE:
+        return kp_fail_as(err, KP_FAILED, "too_large", "%s: larger than the limit", what);
+    default:
+        return kp_fail_as(err, KP_FAILED, "network", "%s: %s", what, why);
     }
 }
 

@@ -41,6 +41,22 @@ bool kp_status_passing(unsigned status);
 /* The error of a status that is no success; `what` is the URL as people should see it, host for the
  * hint. */
 int kp_status_fail(unsigned status, const char *what, const char *host, struct kp_err *err);
+/* What can go wrong before or beside a status. */
+enum kp_network_failure {
+    KP_NET_CERTIFICATE,
+    KP_NET_UNRESOLVED,
+    KP_NET_UNREACHABLE,
+    KP_NET_TIMEOUT,
+    KP_NET_TRUNCATED,
+    KP_NET_TOO_LARGE,
+    KP_NET_OTHER,
+};
+struct kp_network_facts {
+    const char *what, *host, *why;
+    uint64_t have, total;
+};
+int kp_network_fail(enum kp_network_failure failure, const struct kp_network_facts *facts,
+                    struct kp_err *err);
 /* The URL without query and fragment (they may hold signatures) and without user:password; kp_free.
  */
 char *kp_url_shown(const char *url);
