@@ -20,9 +20,13 @@
  * null, kubeadm {path, version} or null, units {name: state}, record (bool: /var/lib/kpack/cluster
  * exists)
  *
+ * kinstall adds system.clock_difference and clock_uncertainty (seconds, node minus admin host; by a round trip of op clock).
+ *
  * Arguments: programs, modules, sysctls, paths: lists of names that are asked for.
  */
 #include "install/node/node.h"
+
+#include <time.h>
 
 int kp_node_op_facts(struct kp_node_request *request, const json_t *args, json_t **result,
                      struct kp_err *err)
@@ -43,5 +47,17 @@ int kp_node_op_facts(struct kp_node_request *request, const json_t *args, json_t
         json_object_set_new(out, parts[i].key, part);
     }
     *result = kp_steal(&out);
+    return 0;
+}
+
+int kp_node_op_clock(struct kp_node_request *request, const json_t *args, json_t **result,
+                     struct kp_err *err)
+{
+    struct timespec now;
+    (void)request;
+    (void)args;
+    (void)err;
+    clock_gettime(CLOCK_REALTIME, &now);
+    *result = json_pack("{s:I}", "utc_ns", (json_int_t)now.tv_sec * 1000000000 + now.tv_nsec);
     return 0;
 }

@@ -84,7 +84,7 @@ KP_CHECK int kp_node_accept(struct kp_node_state *state, struct kp_slice manifes
 kp_node_handler kp_node_op_bundle, kp_node_op_facts, kp_node_op_put, kp_node_op_remove,
     kp_node_op_get, kp_node_op_fetch, kp_node_op_receive, kp_node_op_unit, kp_node_op_sysctl,
     kp_node_op_modules, kp_node_op_run, kp_node_op_ran, kp_node_op_probe, kp_node_op_record,
-    kp_node_op_mark, kp_node_op_lock;
+    kp_node_op_mark, kp_node_op_lock, kp_node_op_clock;
 
 /* A unified diff of two texts with three lines around each change, at most KP_DIFF_MAX bytes (then
  * cut, and said so); NULL where they are equal. Not for secrets. kp_free. */
