@@ -5,7 +5,7 @@
 # (nodes.json) and the identity of processes. Sourced, never run.
 # shellcheck disable=SC2034 # set here for the other parts
 
-LAB_ROOT=${KPACK_LAB_ROOT:-/var/lib/kpack-lab}
+LAB_ROOT=${KPACK_LAB_ROOT:-/var/lib/kpack-lab/sites}
 LAB_CACHE=${KPACK_LAB_CACHE:-$HOME/.cache/kpack-lab}
 
 say() { printf 'site: %s\n' "$*" >&2; }
