@@ -10,9 +10,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-#ifndef KP_VERSION
-#define KP_VERSION "0.1.0"
-#endif
 #define RECEIVE_BUFFER (256L << 10)
 #define BACKOFF_MAX 30.0
 #define BUSY_POLL 0.25
@@ -52,8 +49,9 @@ struct kp_transfer {
     struct curl_slist *headers;
     char error[CURL_ERROR_SIZE];
     struct kp_answer answer;
-    bool begun;  /* the body's first byte was let through */
-    bool failed; /* sink_error says why the body was broken off */
+    size_t page_bytes; /* of a body that is not wanted */
+    bool begun;        /* the body's first byte was let through */
+    bool failed;       /* sink_error says why the body was broken off */
     struct kp_err sink_error;
 };
 
@@ -90,14 +88,9 @@ struct kp_fetch *kp_fetch_new(const struct kp_fetch_options *options)
     return fetch;
 }
 
-struct kp_cache *kp_fetch_cache(const struct kp_fetch *fetch)
+const struct kp_fetch_options *kp_fetch_options(const struct kp_fetch *fetch)
 {
-    return fetch->options.cache;
-}
-
-const struct kp_mirrors *kp_fetch_mirrors(const struct kp_fetch *fetch)
-{
-    return fetch->options.mirrors;
+    return &fetch->options;
 }
 
 struct kp_fetch_totals kp_fetch_totals(const struct kp_fetch *fetch)

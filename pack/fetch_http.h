@@ -111,8 +111,7 @@ struct kp_fetch_options {             /* 0 is the default of each */
 struct kp_fetch *kp_fetch_new(const struct kp_fetch_options *options);
 void kp_fetch_free(struct kp_fetch *fetch); /* breaks off what runs; partial downloads stay */
 KP_DEFINE_AUTO(kp_fetch);
-struct kp_cache *kp_fetch_cache(const struct kp_fetch *fetch);
-const struct kp_mirrors *kp_fetch_mirrors(const struct kp_fetch *fetch);
+const struct kp_fetch_options *kp_fetch_options(const struct kp_fetch *fetch);
 
 /* Queues a job; jobs start in the order of their adding. Zero it first, then set what is wanted.
  * A job whose `expected` is in the cache is done without a request. */
