@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+kp_unit(network kp_install)
+kp_unit(inventory kp_install)
+kp_unit(preflight kp_install)
+kp_unit(journal kp_install)

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/file.h"
+#include "install/inventory.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static int load(const char *text, struct kp_inventory **out, struct kp_err *err)
+{
+    char folder[] = "/tmp/kpack-inventory-XXXXXX";
+    cr_assert_not_null(mkdtemp(folder));
+    kp_auto_free char *path = kp_path_join(folder, "hosts.yaml");
+    cr_assert_eq(kp_file_write_atomic(path, kp_slice_of(text), 0600, err), 0);
+    int result = kp_inventory_load(out, path, err);
+    struct kp_err ignored = KP_ERR_INIT;
+    cr_assert_eq(kp_remove_tree(folder, &ignored), 0);
+    return result;
+}
+
+#define HEAD "cluster: demo\n"
+#define CP "nodes:\n  - {name: cp1, address: 10.77.0.11, roles: [control-plane]}\n"
+
+Test(inventory, example_of_the_design)
+{
+    static const char text[] =
+        "cluster: demo\n"
+        "ssh: {user: ann, key: ~/.ssh/id_ed25519, sudo: password}\n"
+        "kubernetes: {network: flannel, endpoint: local, pods: 10.233.64.0/18, services: "
+        "10.233.0.0/18}\n"
+        "nodes:\n"
+        "  - {name: w1,  address: 10.77.0.12, roles: [worker], labels: {zone: a}, ssh: {user: "
+        "root}}\n"
+        "  - {name: cp1, address: 10.77.0.11, roles: [control-plane], host_key: \"ssh-ed25519 "
+        "AAAA\"}\n"
+        "  - {name: w2,  address: 10.77.0.13, roles: [worker], taints: [\"gpu=yes:NoSchedule\"]}\n";
+    kp_auto(kp_inventory) inventory = NULL;
+    struct kp_err err = KP_ERR_INIT;
+    setenv("HOME", "/home/ann", 1);
+    cr_assert_eq(load(text, &inventory, &err), 0, "%s", err.message);
+    cr_assert_eq(inventory->node_count, 3);
+    const struct kp_node *cp1 = &inventory->nodes[0], *w1 = &inventory->nodes[1];
+    cr_assert_str_eq(cp1->name, "cp1"); // control planes first
+    cr_assert_str_eq(w1->name, "w1");
+    cr_assert(cp1->mirror && !w1->mirror);
+    cr_assert(cp1->ask_password && cp1->ssh.sudo);
+    cr_assert_str_eq(cp1->ssh.user, "ann");
+    cr_assert_str_eq(cp1->ssh.key, "/home/ann/.ssh/id_ed25519");
+    cr_assert_not(w1->ssh.sudo);
+    cr_assert_str_eq(w1->labels[0].key, "zone");
+    cr_assert_str_eq(inventory->nodes[2].taints[0].effect, "NoSchedule");
+    cr_assert_eq(inventory->mirror.port, 5000);
+    kp_auto_free char *name = kp_inventory_endpoint_name(inventory);
+    cr_assert_str_eq(name, "demo.kpack.internal");
+}
+
+Test(inventory, says_line_column_and_field)
+{
+    static const struct {
+        const char *text, *say; /* a part of the message, after the path */
+    } bad[] = {
+        {"nodes: []\n", "cluster"},
+        {"cluster: Demo\n" CP, "hosts.yaml:1:10: cluster: Demo is not a name"},
+        {HEAD "nodes: []\n", "no nodes"},
+        {HEAD "nodes:\n  - {name: w1, address: 10.0.0.1, roles: [worker]}\n",
+         "no node has the role control-plane"},
+        {HEAD "nodes:\n  - {name: cp1, adress: 10.0.0.1, roles: [control-plane]}\n", "address"},
+        {HEAD CP "    extra: 1\n", ""},
+        {HEAD CP "kubernets: {}\n", "kubernetes"},
+        {HEAD CP "  - {name: cp1, address: 10.77.0.12, roles: [worker]}\n", "name cp1 is that of"},
+        {HEAD CP "  - {name: w1, address: 10.77.0.11, roles: [worker]}\n",
+         "address 10.77.0.11 is that of"},
+        {HEAD CP "  - {name: w1, address: 10.77.0.999, roles: [worker]}\n", "not an IP address"},
+        {HEAD CP "  - {name: w1, address: 10.77.0.12, roles: [master]}\n", "master is not a role"},
+        {HEAD CP "  - {name: w1, address: 10.77.0.12}\n", "roles"},
+        {HEAD CP "  - {name: w_1, address: 10.77.0.12, roles: [worker]}\n", "not a node name"},
+        {HEAD CP "kubernetes: {pods: 10.233.64.1/18}\n", "not a network"},
+        {HEAD CP "kubernetes: {pods: 10.233.0.0/16, services: 10.233.0.0/18}\n", "overlaps"},
+        {HEAD CP "kubernetes: {pods: 10.77.0.0/16}\n", "lies in the pods"},
+        {HEAD CP "kubernetes: {endpoint: somewhere}\n", "host:port"},
+        {HEAD CP "ssh: {user: \"ann; rm -rf /\"}\n", "not a user name"},
+        {HEAD CP "ssh: {user: -oProxyCommand=x}\n", "not a user name"},
+        {HEAD CP "ssh: {sudo: hunter2}\n", "sudo"},
+        {HEAD CP "mirror: {port: 70000}\n", "port"},
+        {HEAD CP "mirror: {folder: relative}\n", "absolute path"},
+        {"all:\n  hosts: {}\n", "Kubespray inventory"},
+        {HEAD HEAD CP, "cluster"},
+    };
+    for (size_t i = 0; i < KP_COUNT(bad); i++) {
+        kp_auto(kp_inventory) inventory = NULL;
+        struct kp_err err = KP_ERR_INIT;
+        cr_assert_eq(load(bad[i].text, &inventory, &err), -1, "case %zu: %s", i, bad[i].text);
+        cr_assert_eq(err.code, KP_USAGE, "case %zu: %s", i, err.message);
+        cr_assert_not_null(strstr(err.message, "hosts.yaml:"), "case %zu: %s", i, err.message);
+        bool said = strstr(err.message, bad[i].say) || strstr(err.hint, bad[i].say);
+        cr_assert(said, "case %zu: %s | %s", i, err.message, err.hint);
+    }
+}

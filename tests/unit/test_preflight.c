@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "install/preflight_rules.h"
+
+#include <criterion/criterion.h>
+
+/* A node without flaw; each case changes one thing. Disk space needs a bundle and is left to the
+ * lab. */
+static const char good[] =
+    "{\"system\": {\"os\": {\"id\": \"debian\", \"version_id\": \"12\", \"id_like\": null},"
+    " \"systemd\": 252, \"arch\": \"amd64\", \"cpus\": 2, \"machine_id\": \"m1\", \"hostname\": "
+    "\"h1\","
+    " \"memory\": {\"total\": 4000000000}, \"swap\": [], \"clock_offset\": 0.0,"
+    " \"cap_sys_resource\": true, \"selinux\": \"none\","
+    " \"programs\": {\"conntrack\": \"/usr/sbin/conntrack\", \"socat\": \"/usr/bin/socat\"}},"
+    "\"kernel\": {\"cgroup\": {\"version\": 2, \"controllers\": [\"cpu\", \"memory\", \"pids\"]},"
+    " \"modules\": {\"overlay\": \"builtin\", \"br_netfilter\": \"loaded\"}, \"modules_folder\": "
+    "true},"
+    "\"network\": {\"addresses\": [{\"interface\": \"eth0\", \"address\": \"10.77.0.11\"}],"
+    " \"routes\": [{\"destination\": \"10.77.0.0\", \"prefix\": 24, \"interface\": \"eth0\"}],"
+    " \"listening\": [{\"protocol\": \"tcp\", \"port\": 22, \"program\": \"sshd\"}],"
+    " \"firewalls\": [], \"proxy\": []},"
+    "\"leftovers\": {\"kubernetes_files\": [], \"etcd_member\": false, \"runtimes\": {}}}";
+
+struct scene {
+    struct kp_manifest manifest;
+    struct kp_inventory inventory;
+    struct kp_node nodes[2];
+    struct kp_site_node site_nodes[2];
+    struct kp_site site;
+};
+
+static const char *arches[] = {"amd64", NULL};
+static const char *no_names[] = {NULL};
+
+static json_t *facts(void)
+{
+    json_t *value = json_loads(good, 0, NULL);
+    cr_assert_not_null(value);
+    return value;
+}
+
+static void set_scene(struct scene *s)
+{
+    *s = (struct scene){.manifest = {.arches = arches}};
+    s->inventory.cluster = "demo";
+    s->inventory.kubernetes.pods = "10.233.64.0/18";
+    s->inventory.kubernetes.services = "10.233.0.0/18";
+    s->inventory.kubernetes.ignore_preflight = no_names;
+    s->inventory.mirror.port = 5000;
+    s->nodes[0] = (struct kp_node){
+        .name = "cp1", .address = "10.77.0.11", .roles = KP_ROLE_CONTROL_PLANE, .mirror = true};
+    s->site_nodes[0] =
+        (struct kp_site_node){.node = &s->nodes[0], .facts = facts(), .arch = "amd64"};
+    s->site = (struct kp_site){.manifest = &s->manifest,
+                               .inventory = &s->inventory,
+                               .nodes = s->site_nodes,
+                               .node_count = 1};
+}
+
+static void end_scene(struct scene *s)
+{
+    json_decref(s->site_nodes[0].facts);
+    json_decref(s->site_nodes[0].record);
+    json_decref(s->site_nodes[1].facts);
+}
+
+/* Puts the JSON text at part.key. */
+static void change(json_t *document, const char *part, const char *key, const char *text)
+{
+    json_t *value = json_loads(text, JSON_DECODE_ANY, NULL);
+    cr_assert_not_null(value, "%s", text);
+    json_object_set_new(json_object_get(document, part), key, value);
+}
+
+static void look(struct scene *s, kp_rule *rule, struct kp_findings *out)
+{
+    const json_t *f = s->site_nodes[0].facts;
+    struct kp_look l = {&s->site,
+                        &s->site_nodes[0],
+                        json_object_get(f, "system"),
+                        json_object_get(f, "kernel"),
+                        json_object_get(f, "network"),
+                        json_object_get(f, "leftovers"),
+                        false,
+                        out};
+    rule(&l);
+}
+
+static kp_rule *const rules[] = {
+    kp_rule_os,      kp_rule_arch,     kp_rule_cgroups,   kp_rule_cpu,
+    kp_rule_memory,  kp_rule_clock,    kp_rule_swap,      kp_rule_capabilities,
+    kp_rule_modules, kp_rule_programs, kp_rule_security,  kp_rule_address,
+    kp_rule_ports,   kp_rule_networks, kp_rule_leftovers, kp_rule_runtimes,
+};
+
+static void look_at_all(struct scene *s, struct kp_findings *out)
+{
+    for (size_t i = 0; i < KP_COUNT(rules); i++)
+        look(s, rules[i], out);
+}
+
+Test(preflight, nothing_to_say_of_a_good_node)
+{
+    struct scene s;
+    set_scene(&s);
+    kp_auto_value(kp_findings) findings = {0};
+    look_at_all(&s, &findings);
+    cr_assert_eq(findings.count, 0, "%s", findings.count ? findings.items[0].text : "");
+    end_scene(&s);
+}
+
+Test(preflight, each_flaw_is_found_and_named)
+{
+    static const struct {
+        const char *part, *key, *value, *check, *say;
+        enum kp_level level;
+    } table[] = {
+        {"system", "os", "{\"id\": \"plan9\"}", "os", "plan9", KP_LEVEL_WARNING},
+        {"system", "systemd", "0", "os", "systemd does not run", KP_LEVEL_ERROR},
+        {"system", "arch", "\"arm64\"", "arch", "arm64", KP_LEVEL_ERROR},
+        {"kernel", "cgroup", "{\"controllers\": [\"cpu\", \"memory\"]}", "cgroups", "pids",
+         KP_LEVEL_ERROR},
+        {"system", "cpus", "1", "cpu", "1 core", KP_LEVEL_ERROR},
+        {"system", "memory", "{\"total\": 1000000000}", "memory", "1.0 GB", KP_LEVEL_ERROR},
+        {"system", "clock_offset", "2.0", "clock", "ahead", KP_LEVEL_WARNING},
+        {"system", "clock_offset", "-7.2", "clock", "7.2 s behind", KP_LEVEL_ERROR},
+        {"system", "swap", "[{\"device\": \"/dev/sda2\"}]", "swap", "/dev/sda2", KP_LEVEL_WARNING},
+        {"system", "cap_sys_resource", "false", "capabilities", "SYS_RESOURCE", KP_LEVEL_WARNING},
+        {"kernel", "modules", "{\"overlay\": \"missing\"}", "modules", "overlay", KP_LEVEL_ERROR},
+        {"system", "programs", "{\"conntrack\": null}", "programs", "conntrack", KP_LEVEL_ERROR},
+        {"system", "programs", "{\"socat\": null}", "programs", "socat", KP_LEVEL_WARNING},
+        {"system", "selinux", "\"enforcing\"", "selinux", "SELinux", KP_LEVEL_WARNING},
+        {"network", "firewalls", "[\"firewalld\"]", "firewall", "firewalld", KP_LEVEL_WARNING},
+        {"network", "addresses", "[]", "address", "10.77.0.11", KP_LEVEL_ERROR},
+        {"network", "listening",
+         "[{\"protocol\": \"tcp\", \"port\": 10250, \"program\": \"kubelet\"}]", "ports", "kubelet",
+         KP_LEVEL_ERROR},
+        {"network", "routes",
+         "[{\"destination\": \"10.233.0.0\", \"prefix\": 16, \"interface\": \"eth1\"}]", "networks",
+         "10.233.0.0/16", KP_LEVEL_ERROR},
+        {"leftovers", "kubernetes_files", "[\"/etc/kubernetes/admin.conf\"]", "leftovers",
+         "admin.conf", KP_LEVEL_ERROR},
+        {"leftovers", "etcd_member", "true", "leftovers", "etcd", KP_LEVEL_ERROR},
+        {"leftovers", "runtimes",
+         "{\"containerd\": {\"active\": \"active\", \"path\": \"/usr/bin/c\"}}", "runtimes",
+         "containerd", KP_LEVEL_ERROR},
+    };
+    for (size_t i = 0; i < KP_COUNT(table); i++) {
+        struct scene s;
+        set_scene(&s);
+        change(s.site_nodes[0].facts, table[i].part, table[i].key, table[i].value);
+        kp_auto_value(kp_findings) findings = {0};
+        look_at_all(&s, &findings);
+        cr_assert_geq(findings.count, 1, "case %zu (%s): nothing found", i, table[i].check);
+        cr_assert_str_eq(findings.items[0].check, table[i].check);
+        cr_assert_eq(findings.items[0].level, table[i].level, "case %zu", i);
+        cr_assert_not_null(strstr(findings.items[0].text, table[i].say), "case %zu: %s", i,
+                           findings.items[0].text);
+        end_scene(&s);
+    }
+}
+
+Test(preflight, package_names_follow_the_distribution)
+{
+    struct scene s;
+    set_scene(&s);
+    change(s.site_nodes[0].facts, "system", "os", "{\"id\": \"rocky\", \"version_id\": \"9.4\"}");
+    change(s.site_nodes[0].facts, "system", "programs", "{\"conntrack\": null}");
+    kp_auto_value(kp_findings) findings = {0};
+    look(&s, kp_rule_programs, &findings);
+    cr_assert_eq(findings.count, 1);
+    cr_assert_not_null(strstr(findings.items[0].next, "conntrack-tools"));
+    end_scene(&s);
+}
+
+Test(preflight, cloned_nodes)
+{
+    struct scene s;
+    set_scene(&s);
+    s.nodes[1] = (struct kp_node){.name = "w1", .address = "10.77.0.12", .roles = KP_ROLE_WORKER};
+    s.site_nodes[1] = (struct kp_site_node){.node = &s.nodes[1], .facts = facts()};
+    s.site.node_count = 2;
+    kp_auto_value(kp_findings) findings = {0};
+    kp_rule_duplicates(&s.site, &findings);
+    cr_assert_eq(findings.errors, 2);
+    cr_assert_not_null(strstr(findings.items[0].text, "cp1"));
+    end_scene(&s);
+}
