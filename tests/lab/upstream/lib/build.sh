@@ -63,11 +63,11 @@ component_ensure() {
     status=$?
     set -e
     if [[ $status != 0 ]]; then
-        printf '%-24s %-16s FAILED (exit %s), the end of %s:\n' "$name" "$(component_version "$name")" "$status" "$log" >&2
+        printf '%-30s %-14s FAILED (exit %s), the end of %s:\n' "$name" "$(component_version "$name")" "$status" "$log" >&2
         tail -n 15 "$log" >&2
         return 1
     fi
-    printf '%-24s %-16s %-10s %4d s\n' "$name" "$(component_version "$name")" \
+    printf '%-30s %-14s %-10s %4d s\n' "$name" "$(component_version "$name")" \
         "$(component_go "$name" | sed 's/^./go&/')" $((EPOCHSECONDS - began)) >&2
 }
 

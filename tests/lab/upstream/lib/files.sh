@@ -8,7 +8,7 @@
 files_digest() {
     local name
     {
-        declare -f build_files archive kube_files containerd_files etcd_files other_files flannel_manifest
+        declare -f archive kube_files containerd_files etcd_files other_files flannel_manifest
         for name in "${KUBE_PROGRAMS[@]}" containerd runc etcd crictl cni-plugins flannel; do
             basename "$(component_dir "$name")"
         done
@@ -106,5 +106,5 @@ build_files() {
     other_files "$dir.partial"
     flannel_manifest "$dir.partial"
     mv "$dir.partial" "$dir"
-    printf '%-24s %-27s %4d s\n' "release files" "for v$UPSTREAM_K8S" $((EPOCHSECONDS - began)) >&2
+    printf '%-30s %-21s %4d s\n' "release files" "for v$UPSTREAM_K8S" $((EPOCHSECONDS - began)) >&2
 }

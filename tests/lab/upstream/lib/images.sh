@@ -184,7 +184,7 @@ build_images() {
         [[ ! -d $(image_dir "$name") ]] || continue
         began=$EPOCHSECONDS
         image_build "$name"
-        printf '%-24s %-27s %4d s\n' "image $name" "$(component_version "$name")" $((EPOCHSECONDS - began)) >&2
+        printf '%-30s %-21s %4d s\n' "image $name" "$(component_version "$name")" $((EPOCHSECONDS - began)) >&2
     done
 }
 

@@ -30,7 +30,7 @@ release_entry() {
             url=${url//\{arch\}/amd64}
             file=${url/#https:\/\/dl.k8s.io/$(files_dir)/dl}
             file=${file/#https:\/\/github.com/$(files_dir)/github}
-            [[ -f $file ]] || die "the template names $url, which this upstream does not have"
+            [[ -f $file ]] || die "the template names $url, which is not built: run 'up' or 'build' first"
             line=${line//@SHA256@/$(sha256_of "$file")}
         fi
         printf '%s\n' "$line"

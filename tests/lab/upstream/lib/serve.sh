@@ -55,19 +55,25 @@ fill_template() {
 # service_pid NAME: the pid of a service of this upstream that runs; fails if it does not.
 service_pid() {
     local pid began
-    read -r pid began <"$UPSTREAM_DIR/run/$1.pid" 2>/dev/null || return 1
+    [[ -f $UPSTREAM_DIR/run/$1.pid ]] && read -r pid began <"$UPSTREAM_DIR/run/$1.pid" || return 1
     [[ $(process_start "$pid") == "$began" ]] || return 1
     echo "$pid"
 }
 
-# service_start NAME COMMAND…
+# service_start NAME CONFIG COMMAND…: starts it, anew if the command or the configuration is another.
 service_start() {
-    local name=$1 pid
-    shift
-    ! service_pid "$name" >/dev/null || return 0
+    local name=$1 config=$2 pid digest
+    shift 2
+    digest=$(cat "$config" - <<<"$*" | sha256sum)
+    if service_pid "$name" >/dev/null; then
+        [[ $(cat "$UPSTREAM_DIR/run/$name.started" 2>/dev/null) != "$digest" ]] || return 0
+        service_stop "$name"
+    fi
+    rm -f "$UPSTREAM_DIR/run/$name.sock"
     (cd "$UPSTREAM_DIR" && exec setsid "$@") </dev/null >>"$UPSTREAM_DIR/log/$name.log" 2>&1 {LOCK}>&- &
     pid=$!
     echo "$pid $(process_start "$pid")" >"$UPSTREAM_DIR/run/$name.pid"
+    echo "$digest" >"$UPSTREAM_DIR/run/$name.started"
 }
 
 service_stop() {
@@ -153,14 +159,11 @@ publish() {
 
 start_all() {
     local tls=$UPSTREAM_DIR/tls
-    if ! service_pid upstreamd >/dev/null; then
-        rm -f "$UPSTREAM_DIR/run/upstreamd.sock"
-    fi
-    service_start upstreamd "$(component_dir upstreamd)/upstreamd" -socket "$UPSTREAM_DIR/run/upstreamd.sock" -key "$tls/token.key" \
+    service_start upstreamd "$UPSTREAM_DIR/password" "$(component_dir upstreamd)/upstreamd" -socket "$UPSTREAM_DIR/run/upstreamd.sock" -key "$tls/token.key" \
         -cert "$tls/token.pem" -service "$REGISTRY" -user lab -password-file "$UPSTREAM_DIR/password" -www "$UPSTREAM_DIR/www"
     wait_for "the token server" 10 test -S "$UPSTREAM_DIR/run/upstreamd.sock"
-    service_start nginx nginx -p "$UPSTREAM_DIR" -c "$UPSTREAM_DIR/nginx.conf" -e "$UPSTREAM_DIR/log/nginx-error.log"
-    service_start registry env OTEL_TRACES_EXPORTER=none "$(component_dir registry)/registry" serve "$UPSTREAM_DIR/registry.yml"
+    service_start nginx "$UPSTREAM_DIR/nginx.conf" nginx -p "$UPSTREAM_DIR" -c "$UPSTREAM_DIR/nginx.conf" -e "$UPSTREAM_DIR/log/nginx-error.log"
+    service_start registry "$UPSTREAM_DIR/registry.yml" env OTEL_TRACES_EXPORTER=none "$(component_dir registry)/registry" serve "$UPSTREAM_DIR/registry.yml"
     wait_for nginx 10 lab_curl -f "https://cdn.localhost:$UPSTREAM_PORT/release/stable.txt"
     wait_for "the registry" 20 lab_curl "https://$REGISTRY/v2/"
 }

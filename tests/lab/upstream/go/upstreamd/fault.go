@@ -92,6 +92,8 @@ func (s *faultServer) damaged(w http.ResponseWriter, name, kind string) {
 	switch kind {
 	case "truncate":
 		_, _ = io.CopyN(w, file, info.Size()/2)
+		_ = http.NewResponseController(w).Flush()
+		time.Sleep(20 * time.Millisecond) // lets nginx pass the half on before it sees the end
 		panic(http.ErrAbortHandler)
 	case "flip":
 		_, _ = io.CopyN(w, file, info.Size()/2)
