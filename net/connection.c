@@ -12,8 +12,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#define UNSENT_BYTES (256 << 10)
 #define LINGER_SECONDS 2.0
 #define LINGER_BYTES ((size_t)1 << 20)
+#define CROWD 384U          // from so many connections of all workers on, records are smaller:
+#define CROWD_FRAGMENT 4096 // OpenSSL keeps one for each client that does not read
 #define TURN_BYTES ((size_t)2 << 20) // one connection's share before others get their turn
 
 enum state {
@@ -367,7 +370,10 @@ void kp_connection_start(struct kp_worker *worker, int fd, const struct kp_net_a
 {
     struct kp_connection *c = kp_alloc(sizeof(*c));
     int one = 1;
+    int unsent = UNSENT_BYTES;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    // Else the kernel keeps megabytes for each client that does not read, until TCP runs out.
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
     c->worker = worker;
     c->fd = fd;
     c->peer = *peer;
@@ -384,6 +390,9 @@ void kp_connection_start(struct kp_worker *worker, int fd, const struct kp_net_a
         close_connection(c);
         return;
     }
+    if (c->ssl &&
+        __atomic_load_n(&worker->load, __ATOMIC_RELAXED) > CROWD / worker->settings->workers)
+        SSL_set_max_send_fragment(c->ssl, CROWD_FRAGMENT);
     run(c);
 }
 
