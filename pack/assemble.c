@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pack/assemble.h"
+
+#include "pack/own.h"
+
+#include <stdlib.h>
+
+#define TYPE_FILE "application/octet-stream"
+#define TYPE_YAML "application/yaml"
+#define EVERY_ROLE (KP_ROLE_CONTROL_PLANE | KP_ROLE_WORKER)
+
+struct assembling {
+    const struct kp_gather *gather;
+    const struct kp_plan *plan;
+    struct kp_manifest *m;
+    size_t blob_room;
+};
+
+static void add_blob(struct assembling *a, const struct kp_digest *digest, uint64_t size,
+                     const char *media_type)
+{
+    struct kp_manifest *m = a->m;
+    if (m->blob_count == a->blob_room) {
+        a->blob_room = a->blob_room ? a->blob_room * 2 : 256;
+        struct kp_blob *blobs = kp_arena_array(m->arena, a->blob_room, sizeof(*blobs));
+        if (m->blob_count)
+            memcpy(blobs, m->blobs, m->blob_count * sizeof(*blobs));
+        m->blobs = blobs;
+    }
+    m->blobs[m->blob_count++] =
+        (struct kp_blob){.sha256 = *digest, .size = size, .media_type = media_type};
+}
+
+static int compare_blobs(const void *a, const void *b)
+{
+    const struct kp_blob *x = a, *y = b;
+    int order = memcmp(x->sha256.bytes, y->sha256.bytes, KP_SHA256_LEN);
+    return order ? order : strcmp(x->media_type, y->media_type);
+}
+
+/* Sorted, each once; the order of additions does not show. */
+static void settle_blobs(struct kp_manifest *m)
+{
+    size_t kept = 0;
+    qsort(m->blobs, m->blob_count, sizeof(*m->blobs), compare_blobs);
+    for (size_t i = 0; i < m->blob_count; i++)
+        if (!kept || !kp_digest_equal(&m->blobs[kept - 1].sha256, &m->blobs[i].sha256))
+            m->blobs[kept++] = m->blobs[i];
+    m->blob_count = kept;
+}
+
+static void add_file(struct assembling *a, const struct kp_plan_file *file,
+                     const struct kp_plan_install *install)
+{
+    a->m->files[a->m->file_count++] = (struct kp_file){
+        .name = install->name,
+        .component = file->component,
+        .version = file->version,
+        .arch = file->arch,
+        .target = install->target,
+        .mode = install->mode,
+        .roles = file->roles,
+        .blob = install->blob,
+        .blob_size = install->blob_size,
+        .sha256 = install->plain,
+        .size = install->plain_size,
+        .origin = file->url,
+        .license = file->license,
+    };
+    add_blob(a, &install->blob, install->blob_size, TYPE_FILE);
+}
+
+static void add_files(struct assembling *a)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < a->plan->file_count; i++)
+        count += a->plan->files[i].install_count;
+    a->m->files = kp_arena_array(a->m->arena, count, sizeof(*a->m->files));
+    for (size_t i = 0; i < a->plan->file_count; i++)
+        for (size_t k = 0; k < a->plan->files[i].install_count; k++)
+            add_file(a, &a->plan->files[i], &a->plan->files[i].installs[k]);
+}
+
+static void add_images(struct assembling *a)
+{
+    struct kp_manifest *m = a->m;
+    m->images = kp_arena_array(m->arena, a->plan->image_count + 1, sizeof(*m->images));
+    for (size_t i = 0; i < a->plan->image_count; i++) {
+        const struct kp_plan_image *image = &a->plan->images[i];
+        const struct kp_oci_image *seen = &a->gather->images[i];
+        m->images[m->image_count++] = (struct kp_image){
+            .reference = image->reference,
+            .name = image->name,
+            .digest = seen->root,
+            .media_type = seen->media_type,
+            .arches = image->arches,
+            .roles = image->roles,
+            .pinned = image->pinned,
+            .why = image->why,
+            .license = image->license,
+        };
+        for (size_t k = 0; k < seen->blob_count; k++)
+            add_blob(a, &seen->blobs[k].digest, seen->blobs[k].size, seen->blobs[k].media_type);
+    }
+}
+
+static void add_probe(struct assembling *a)
+{
+    const struct kp_probe *probe = &a->gather->probe;
+    struct kp_manifest *m = a->m;
+    m->images[m->image_count++] = (struct kp_image){
+        .reference = kp_arena_printf(m->arena, KP_PROBE_REPOSITORY ":%s", a->plan->kpack),
+        .name = "probe",
+        .digest = probe->blobs[0].digest,
+        .media_type = probe->blobs[0].media_type,
+        .arches = a->plan->arches,
+        .roles = EVERY_ROLE,
+        .why = "smoke test",
+        .license = "Apache-2.0",
+    };
+    for (size_t i = 0; i < probe->count; i++)
+        add_blob(a, &probe->blobs[i].digest, probe->blobs[i].size, probe->blobs[i].media_type);
+}
+
+static void add_manifests(struct assembling *a)
+{
+    struct kp_manifest *m = a->m;
+    m->manifests = kp_arena_array(m->arena, a->plan->manifest_count, sizeof(*m->manifests));
+    for (size_t i = 0; i < a->plan->manifest_count; i++) {
+        const struct kp_plan_manifest *from = &a->plan->manifests[i];
+        m->manifests[m->manifest_count++] = (struct kp_cluster_manifest){
+            .name = from->name,
+            .why = from->why,
+            .blob = from->digest,
+            .size = from->size,
+            .origin = from->url,
+            .replace = from->replace,
+            .replace_count = from->replace_count,
+            .wait = from->wait,
+            .wait_count = from->wait_count,
+        };
+        add_blob(a, &from->digest, from->size, TYPE_YAML);
+    }
+}
+
+static void add_source(json_t *sources, const char *key, const char *what, const char *arch,
+                       const struct kp_digest *digest, enum kp_checked checked)
+{
+    json_t *out = json_object();
+    json_object_set_new(out, key, json_string(what));
+    if (arch)
+        json_object_set_new(out, "arch", json_string(arch));
+    json_object_set_new(out, "sha256", json_string(kp_digest_hex(digest).hex));
+    json_object_set_new(out, "checked", json_string(kp_checked_text(checked)));
+    json_array_append_new(sources, out);
+}
+
+static json_t *make_provenance(const struct kp_plan *plan)
+{
+    json_t *sources = json_array(), *waived = json_array();
+    for (size_t i = 0; i < plan->file_count; i++)
+        add_source(sources, "url", plan->files[i].url, plan->files[i].arch, &plan->files[i].digest,
+                   plan->files[i].checked);
+    for (size_t i = 0; i < plan->image_count; i++) {
+        const struct kp_plan_image *image = &plan->images[i];
+        add_source(sources, "image", image->reference, NULL, &image->root, image->checked);
+        json_t *last = json_array_get(sources, json_array_size(sources) - 1);
+        if (image->checked == KP_CHECKED_EXPECTED_MISMATCH)
+            json_object_set_new(last, "expected", json_string(kp_digest_hex(&image->expected).hex));
+    }
+    for (size_t i = 0; i < plan->manifest_count; i++)
+        add_source(sources, "url", plan->manifests[i].url, NULL, &plan->manifests[i].digest,
+                   plan->manifests[i].checked);
+    for (const char *const *p = plan->waived; *p; p++)
+        json_array_append_new(waived, json_string(*p));
+    return json_pack("{s:{s:s}, s:{s:s, s:i}, s:o, s:o}", "tool", "kpack", plan->kpack, "zstd",
+                     "version", plan->zstd, "level", plan->level, "sources", sources, "waived",
+                     waived);
+}
+
+static void set_head(struct kp_manifest *m, const struct kp_plan *plan)
+{
+    m->name = plan->name;
+    m->serial = plan->serial;
+    m->created = plan->created;
+    m->kubernetes = plan->kubernetes;
+    m->kubeadm_api = plan->kubeadm_api;
+    m->containerd_config = plan->containerd_config;
+    m->network = plan->network;
+    m->minimum_kinstall = plan->kpack;
+    m->arches = plan->arches;
+    m->programs = plan->programs;
+}
+
+int kp_assemble(struct kp_manifest **out, const struct kp_gather *gather, struct kp_err *err)
+{
+    kp_auto(kp_manifest) m = kp_manifest_new();
+    struct assembling a = {.gather = gather, .plan = gather->plan, .m = m};
+    set_head(m, gather->plan);
+    add_files(&a);
+    add_images(&a);
+    add_probe(&a);
+    add_manifests(&a);
+    settle_blobs(m);
+    m->document =
+        make_provenance(gather->plan); // owned here; the manifest's own document is not read
+    m->provenance = m->document;
+    if (!m->provenance)
+        return kp_fail(err, KP_FAILED, "a source's text is not UTF-8");
+    *out = kp_steal(&m);
+    return 0;
+}
+
+static int open_blob(void *user, const struct kp_digest *blob, int *fd, struct kp_err *err)
+{
+    return kp_cache_fd(user, blob, fd, err);
+}
+
+int kp_assemble_write(const struct kp_assembling *assembling, struct kp_manifest *manifest,
+                      const char *path, struct kp_bundle_written *out, struct kp_err *err)
+{
+    struct kp_bundle_writing writing = {
+        .manifest = manifest,
+        .source = {open_blob, assembling->gather->cache},
+        .keys = &assembling->key,
+        .key_count = assembling->key != NULL,
+        .progress = assembling->progress,
+        .user = assembling->user,
+    };
+    return kp_bundle_write(&writing, path, out, err);
+}

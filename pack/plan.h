@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What goes into a bundle: every source with its original URL, and, once known, its digest. The
+ * resolver makes a plan out of a release and the command line; fetching fills in what was seen; a
+ * lock file is a plan with nothing unknown. Everything lives in the plan's arena.
+ */
+#pragma once
+
+#include "bundle/manifest.h"
+
+#define KP_LOCK_KIND "kpack.lock/v1"
+#define KP_LEVEL_DEFAULT 3
+#define KP_LEVEL_MAX 19
+#define KP_OWN_PROGRAMS 3 /* knode, kregistry, kinstall: for each arch */
+
+enum kp_checked { /* how a source's digest was checked; the text stands in lock and provenance */
+                  KP_CHECKED_SEEN,   /* nothing to compare with: the lock pins what was seen */
+                  KP_CHECKED_PINNED, /* the release file or the command line named it */
+                  KP_CHECKED_EXPECTED_MATCH,    /* known from one source, and so it was */
+                  KP_CHECKED_EXPECTED_MISMATCH, /* known from one source, and different: a warning
+                                                 */
+                  KP_CHECKED_LOCAL, /* given as a file on the command line, or our own */
+                  KP_CHECKED_COUNT,
+};
+const char *kp_checked_text(enum kp_checked checked);
+
+struct kp_plan_install { /* one file on the node */
+    const char *member;  /* of the archive; NULL: the download itself */
+    const char *name, *target;
+    unsigned mode;
+    /* results of packing */
+    struct kp_digest plain, blob;
+    uint64_t plain_size, blob_size;
+};
+struct kp_plan_file { /* one download, for one arch */
+    const char *component, *version, *arch, *url, *license;
+    unsigned roles;
+    bool known; /* digest is the wanted one */
+    struct kp_digest digest;
+    uint64_t size; /* 0: not known yet */
+    enum kp_checked checked;
+    const char *local; /* where it lies on this machine; NULL: fetched from url */
+    struct kp_plan_install *installs;
+    size_t install_count;
+};
+struct kp_plan_image {
+    const char *reference, *name, *why, *license;
+    const char **arches; /* NULL-terminated */
+    unsigned roles;
+    bool pinned;
+    bool known; /* root is the wanted one */
+    struct kp_digest root;
+    bool has_expected;
+    struct kp_digest expected;
+    enum kp_checked checked;
+};
+struct kp_plan_manifest {
+    const char *name, *why, *url;
+    const char *local; /* path on this machine, or NULL */
+    bool known;
+    struct kp_digest digest;
+    uint64_t size;
+    enum kp_checked checked;
+    const struct kp_replace *replace;
+    size_t replace_count;
+    const struct kp_wait *wait;
+    size_t wait_count;
+};
+struct kp_plan {
+    struct kp_arena *arena;
+    const char *name;         /* "k8s-v1.30.14-flannel-amd64" */
+    const char *release_path; /* for people; NULL with a lock */
+    const char *kpack;        /* version of the kpack that resolved it */
+    const char *kubernetes;   /* "v1.30.14" */
+    const char *kubeadm_api;
+    unsigned containerd_config;
+    const char *network;
+    const char **arches, **programs, **waived; /* NULL-terminated */
+    uint64_t serial;
+    const char *created;
+    const char *zstd; /* version of libzstd */
+    int level;
+    struct kp_plan_file *files; /* downloads, packages and our own programs */
+    size_t file_count;
+    struct kp_plan_image *images;
+    size_t image_count;
+    struct kp_plan_manifest *manifests;
+    size_t manifest_count;
+};
+struct kp_plan *kp_plan_new(void);
+void kp_plan_free(struct kp_plan *plan);
+KP_DEFINE_AUTO(kp_plan);
