@@ -1,7 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-if(EXISTS ${CMAKE_SOURCE_DIR}/docs/man)
-    file(GLOB KPACK_MAN_PAGES ${CMAKE_SOURCE_DIR}/docs/man/*.1)
-    if(KPACK_MAN_PAGES)
-        install(FILES ${KPACK_MAN_PAGES} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
-    endif()
+# Man pages come from the programs' own tables of commands and options, so that they cannot differ.
+if(NOT CMAKE_CROSSCOMPILING)
+    foreach(program kpack kinstall kregistry)
+        if(TARGET ${program})
+            add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/man/${program}.1
+                COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/man
+                COMMAND ${program} man > ${CMAKE_BINARY_DIR}/man/${program}.1
+                DEPENDS ${program} VERBATIM)
+            list(APPEND KPACK_MAN_PAGES ${CMAKE_BINARY_DIR}/man/${program}.1)
+        endif()
+    endforeach()
+    add_custom_target(man ALL DEPENDS ${KPACK_MAN_PAGES})
+    install(FILES ${KPACK_MAN_PAGES} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 endif()

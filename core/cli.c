@@ -273,6 +273,11 @@ int kp_cli_main(const struct kp_program *program, int argc, char **argv)
         print_completion(stdout, program);
         return 0;
     }
+    if (strcmp(word, "man") == 0) { // for the build: docs.cmake makes the man pages of it
+        kp_auto_free char *page = kp_cli_man(program);
+        fputs(page, stdout);
+        return 0;
+    }
     bool help = strcmp(word, "help") == 0;
     const struct kp_command *command = word[0] ? find_command(program, argv[help ? 2 : 1]) : NULL;
     if (help && command) {
@@ -301,29 +306,48 @@ static void man_text(struct kp_buf *out, const char *text)
     }
 }
 
+static void man_option(struct kp_buf *out, const struct kp_option *o)
+{
+    kp_buf_adds(out, ".TP\n\\fB");
+    if (o->letter)
+        kp_buf_addf(out, "\\-%c\\fR, \\fB", o->letter);
+    kp_buf_adds(out, "\\-\\-");
+    man_text(out, o->name);
+    kp_buf_addf(out, "\\fR \\fI%s\\fR\n", o->value ? o->value : "");
+    man_text(out, o->help);
+    kp_buf_adds(out, "\n");
+}
+
+static void man_command(struct kp_buf *out, const struct kp_program *program,
+                        const struct kp_command *c)
+{
+    kp_buf_addf(out, ".SS \"%s%s%s %s\"\n", program->name, c->name[0] ? " " : "", c->name,
+                c->arguments);
+    man_text(out, c->summary);
+    kp_buf_adds(out, "\n");
+    if (c->details) {
+        kp_buf_adds(out, ".PP\n");
+        man_text(out, c->details);
+        kp_buf_adds(out, "\n");
+    }
+    for (const struct kp_option *o = c->options; o && o->name; o++)
+        man_option(out, o);
+}
+
 char *kp_cli_man(const struct kp_program *program)
 {
     kp_auto_value(kp_buf) out = KP_BUF(MAN_MAX);
-    for (const struct kp_command *c = program->commands; c->name; c++) {
-        kp_buf_addf(&out, ".SS \"%s%s%s %s\"\n", program->name, c->name[0] ? " " : "", c->name,
-                    c->arguments);
-        man_text(&out, c->summary);
+    kp_buf_addf(&out, ".TH %s 1 \"\" \"kpack %s\" \"kpack\"\n.SH NAME\n%s \\- ", program->name,
+                KP_VERSION, program->name);
+    man_text(&out, program->summary);
+    kp_buf_addf(&out, "\n.SH SYNOPSIS\n.B %s\n[\\fICOMMAND\\fR] [\\fIoptions\\fR]\n.SH COMMANDS\n",
+                program->name);
+    for (const struct kp_command *c = program->commands; c->name; c++)
+        man_command(&out, program, c);
+    if (program->epilogue) {
+        kp_buf_adds(&out, ".SH NOTES\n");
+        man_text(&out, program->epilogue);
         kp_buf_adds(&out, "\n");
-        if (c->details) {
-            kp_buf_adds(&out, ".PP\n");
-            man_text(&out, c->details);
-            kp_buf_adds(&out, "\n");
-        }
-        for (const struct kp_option *o = c->options; o && o->name; o++) {
-            kp_buf_adds(&out, ".TP\n\\fB");
-            if (o->letter)
-                kp_buf_addf(&out, "\\-%c\\fR, \\fB", o->letter);
-            kp_buf_adds(&out, "\\-\\-");
-            man_text(&out, o->name);
-            kp_buf_addf(&out, "\\fR \\fI%s\\fR\n", o->value ? o->value : "");
-            man_text(&out, o->help);
-            kp_buf_adds(&out, "\n");
-        }
     }
     return kp_buf_steal(&out);
 }

@@ -55,7 +55,7 @@ struct kp_program {
  * --no-color are options like others; where a command has a KP_OPT_FLAG named "json", errors are
  * JSON. */
 int kp_cli_main(const struct kp_program *program, int argc, char **argv);
-/* The man page's OPTIONS section in man(7) markup, for the build; kp_free. */
+/* The whole man page in man(7) markup (`PROGRAM man` prints it, the build installs it); kp_free. */
 char *kp_cli_man(const struct kp_program *program);
 #ifndef KP_VERSION
 #define KP_VERSION "0.1.0"
