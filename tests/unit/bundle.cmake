@@ -5,3 +5,10 @@ target_include_directories(bundle_fixture PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})
 foreach(name layout manifest trust sign write read damage)
     kp_unit(bundle_${name} bundle_fixture)
 endforeach()
+
+add_executable(bundle_make bundle_make.c)
+target_link_libraries(bundle_make PRIVATE bundle_fixture)
+add_test(NAME interop/auditor
+    COMMAND ${CMAKE_SOURCE_DIR}/tests/interop/auditor_test.sh $<TARGET_FILE:bundle_make>)
+set_tests_properties(interop/auditor PROPERTIES LABELS interop TIMEOUT 120)
+kp_fail_on_sanitizer(interop/auditor)
