@@ -6,7 +6,7 @@
 set -euo pipefail
 kregistry=$1 make_bundle=$2 crowd=$3
 upstream=${KPACK_LAB_CACHE:-$HOME/.cache/kpack-lab}/upstream
-PATH=$PATH:$upstream/bin
+for folder in "$upstream"/components/{crane,oras}-*; do PATH=$PATH:$folder; done
 work=$(mktemp -d /tmp/kp-registry-XXXXXX)
 pids=()
 cleanup() {
