@@ -323,7 +323,7 @@ static int begin_image(struct resolving *r, struct kp_oci *oci, struct kp_oci_im
     kp_mirrors_registry(kp_fetch_options(oci->fetch)->mirrors, &image->parsed, &place);
     r->base = kp_arena_printf(oci->arena, "%s/v2/%s", place.base, place.repository);
     r->site = place.site;
-    r->authority = kp_oci_authority(oci->auth, &place, image->parsed.registry);
+    r->authority = kp_oci_authority(oci->auth, &place);
     while (image->arches[r->count])
         r->count++;
     if (r->count == 0 || r->count > KP_OCI_ARCHES_MAX)
@@ -455,7 +455,7 @@ static void queue_blob(struct kp_oci *oci, const struct kp_oci_image *image,
         .expected = &queued->digest,
         .size = blob->size,
         .accept = document ? ACCEPT : NULL,
-        .authority = kp_oci_authority(oci->auth, place, image->parsed.registry),
+        .authority = kp_oci_authority(oci->auth, place),
         .failed = blob_failed,
     };
     queued->next = oci->queued;

@@ -7,11 +7,13 @@
 
 #include <stdio.h>
 
+#define DOCKER_HUB_HOST "registry-1.docker.io"
 #define WAITERS_STEP 8
+#define FRESH_SECONDS 10 /* a token younger than that has not run out: it is not enough */
 
 struct registry {
     struct registry *next;
-    const char *host, *name;
+    const char *host, *name; /* the name credentials are kept under: "docker.io" */
     const struct kp_site *site;
     struct kp_credential credential;
     bool credential_read;
@@ -26,6 +28,7 @@ struct access { /* to one repository */
     const char *repository;
     struct kp_fetch_authority authority;
     const char *token; /* NULL: none yet */
+    double token_since;
     const char *scope; /* as the registry last asked for; NULL: pull of this repository */
     bool as_nobody;
     struct kp_fetch_job job;   /* the token request */
@@ -99,12 +102,11 @@ static void add_waiter(struct access *access, struct kp_fetch_job *job)
     access->waiters[access->waiter_count++] = job;
 }
 
-static int refused(struct access *access, struct kp_err *err)
+static int refused(struct access *access, unsigned status, struct kp_err *err)
 {
     const char *host = access->registry->host;
-    kp_fail_as(err, KP_FAILED, "unauthorized",
-               "%s/%s: not allowed by its token server %s (HTTP %u)", host, access->repository,
-               access->realm_host, access->job.status);
+    kp_fail_as(err, KP_FAILED, "unauthorized", "%s/%s: not allowed (HTTP %u, token server %s)",
+               host, access->repository, status, access->realm_host);
     if (access->sent.username || access->sent.identity)
         return kp_hint(err, "the credentials for %s were refused, or may not pull this", host);
     if (access->as_nobody)
@@ -121,7 +123,7 @@ static int take_token(void *user, struct kp_fetch_job *job, struct kp_err *err)
     struct access *access = user;
     if (job->status != 200) {
         kp_buf_release(&job->body);
-        return refused(access, err);
+        return refused(access, job->status, err);
     }
     kp_auto_json answer = NULL;
     int parsed = kp_json_parse(&answer, kp_buf_slice(&job->body), KP_TOKEN_MAX, job->url, err);
@@ -136,6 +138,7 @@ static int take_token(void *user, struct kp_fetch_job *job, struct kp_err *err)
         return kp_fail_as(err, KP_FAILED, "unauthorized", "%s: an answer without a token",
                           access->realm_host);
     access->token = kp_arena_strdup(access->auth->arena, token);
+    access->token_since = kp_now();
     wake_waiters(access);
     return 0;
 }
@@ -288,8 +291,11 @@ static int ask(void *user, struct kp_fetch_job *job, const char *challenge, bool
         registry->challenge = seen;
         if (*seen.scope)
             access->scope = seen.scope;
-        if (access->token == job->auth.bearer)
-            access->token = NULL; // it has run out, or is not enough
+        if (access->token && access->token == job->auth.bearer) {
+            if (kp_now() - access->token_since < FRESH_SECONDS)
+                return refused(access, 401, err);
+            access->token = NULL; // it has run out
+        }
     }
     job->auth.bearer = access->token;
     if (registry->challenge.scheme == KP_CHALLENGE_BASIC)
@@ -301,14 +307,14 @@ static int ask(void *user, struct kp_fetch_job *job, const char *challenge, bool
 }
 
 static struct registry *find_registry(struct kp_oci_auth *auth,
-                                      const struct kp_registry_place *place, const char *name)
+                                      const struct kp_registry_place *place)
 {
     for (struct registry *r = auth->registries; r; r = r->next)
         if (strcmp(r->host, place->host) == 0 && r->site == place->site)
             return r;
     struct registry *r = kp_arena_alloc(auth->arena, sizeof(*r));
     r->host = kp_arena_strdup(auth->arena, place->host);
-    r->name = kp_arena_strdup(auth->arena, name);
+    r->name = strcmp(r->host, DOCKER_HUB_HOST) == 0 ? KP_DOCKER_HUB : r->host;
     r->site = place->site;
     r->next = auth->registries;
     auth->registries = r;
@@ -316,10 +322,9 @@ static struct registry *find_registry(struct kp_oci_auth *auth,
 }
 
 const struct kp_fetch_authority *kp_oci_authority(struct kp_oci_auth *auth,
-                                                  const struct kp_registry_place *place,
-                                                  const char *registry)
+                                                  const struct kp_registry_place *place)
 {
-    struct registry *r = find_registry(auth, place, registry);
+    struct registry *r = find_registry(auth, place);
     for (struct access *a = auth->accesses; a; a = a->next)
         if (a->registry == r && strcmp(a->repository, place->repository) == 0)
             return &a->authority;

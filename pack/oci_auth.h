@@ -19,11 +19,10 @@ struct kp_oci_auth *kp_oci_auth_new(struct kp_fetch *fetch);
 void kp_oci_auth_free(struct kp_oci_auth *auth);
 KP_DEFINE_AUTO(kp_oci_auth);
 
-/* The authority for one repository; lives as long as auth. `registry` is the name credentials are
- * kept under ("docker.io" for the Hub). */
+/* The authority for one repository; lives as long as auth. Credentials of docker's config.json are
+ * those kept for the place that is really asked: a mirror never gets what is for the original. */
 const struct kp_fetch_authority *kp_oci_authority(struct kp_oci_auth *auth,
-                                                  const struct kp_registry_place *place,
-                                                  const char *registry);
+                                                  const struct kp_registry_place *place);
 
 /* One WWW-Authenticate line (RFC 9110 §11.6.1, as registries send it). */
 struct kp_challenge {

@@ -70,7 +70,7 @@ mirrors:
   - {from: "https://github.com/", to: "https://github.localhost:$UPSTREAM_PORT/", ca: $name-ca.pem}
   - {from: "registry.k8s.io", to: "$REGISTRY/registry.k8s.io", ca: $name-ca.pem}
   - {from: "docker.io", to: "$REGISTRY/docker.io", ca: $name-ca.pem}
-  - {from: "private.example", to: "$REGISTRY/private", ca: $name-ca.pem, username: lab, password_file: $name-password}
+  - {from: "private.example", to: "$REGISTRY/private", ca: $name-ca.pem, username: lab, password_file: $name-password, realms: ["auth.localhost:$UPSTREAM_PORT"]}
 END
     mv "$out.partial" "$out"
 }
