@@ -113,8 +113,8 @@ static int explain_end(struct handshake *h, struct kp_err *err)
     if (explain_sudo(h, err) < 0)
         return -1;
     struct kp_slice rest = kp_slice_trim(kp_buf_slice(&s->said)), line = {"", 0};
-    if (said(h, "Text file busy") || said(h, "Exec format error") ||
-        said(h, "Permission denied\n") || said(h, "sh: ")) {
+    // The shell speaks by the name it was given: "kpack: 1: exec: …".
+    if (said(h, "kpack: ")) {
         struct kp_slice last = line;
         while (kp_slice_line(&rest, &line))
             last = line;

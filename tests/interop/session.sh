@@ -1,0 +1,233 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# session.sh DRIVER MAKE_NODE_BUNDLE KNODE: sessions over a real sshd on loopback. Needs root (77: skipped
+# without); works in a mount namespace of its own, so that nothing of the machine is changed.
+set -uo pipefail
+driver=$1 maker=$2 knode=$3
+[ "$(id -u)" = 0 ] && command -v sshd >/dev/null || [ -x /usr/sbin/sshd ] || { echo "needs root and sshd"; exit 77; }
+[ "$(id -u)" = 0 ] || { echo "needs root"; exit 77; }
+if [ "${SESSION_INSIDE:-}" != 1 ]; then
+    SESSION_INSIDE=1 exec unshare -m --propagation private bash "$0" "$@"
+fi
+
+work=$(mktemp -d /tmp/kpack-session.XXXXXX)
+pids=()
+finish() {
+    for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null; done
+    rm -rf "$work"
+}
+trap finish EXIT
+mkdir -p "$work/said" "$work/etc" "$work/var" "$work/lib" "$work/root" "$work/opt" "$work/sysctl" "$work/modules" /run/sshd \
+    /etc/kpack /var/lib/kpack /usr/local/libexec/kpack /opt/kpack-test /etc/sysctl.d /etc/modules-load.d
+mount --bind "$work/etc" /etc/kpack
+mount --bind "$work/var" /var/lib/kpack
+mount --bind "$work/lib" /usr/local/libexec/kpack
+mount --bind "$work/root" /root
+mount --bind "$work/opt" /opt/kpack-test
+mount --bind "$work/sysctl" /etc/sysctl.d
+mount --bind "$work/modules" /etc/modules-load.d
+export HOME=/root
+mkdir -m 0700 /root/.ssh
+
+failures=0
+ok() { echo "ok: $1"; }
+bad() { echo "FAILED: $1"; failures=$((failures + 1)); }
+# has NAME FILE WORDS: the file has them
+has() { if grep -qF -- "$3" "$2"; then ok "$1"; else bad "$1 (no \"$3\")"; sed 's/^/    /' "$2" | head -20; fi; }
+hasnot() { if grep -qF -- "$3" "$2"; then bad "$1 (has \"$3\")"; else ok "$1"; fi; }
+
+ssh-keygen -q -t ed25519 -N '' -f "$work/host_ed25519"
+ssh-keygen -q -t ed25519 -N '' -f "$work/other_host"
+ssh-keygen -q -t ed25519 -N '' -f "$work/user"
+ssh-keygen -q -t ed25519 -N '' -f "$work/stranger"
+cp "$work/user.pub" "$work/authorized"
+port=$((20000 + $$ % 20000))
+cat >"$work/sshd_config" <<END
+Port $port
+ListenAddress 127.0.0.1
+HostKey $work/host_ed25519
+PidFile $work/sshd.pid
+AuthorizedKeysFile $work/authorized
+StrictModes no
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+UsePAM no
+LogLevel ERROR
+END
+/usr/sbin/sshd -D -e -f "$work/sshd_config" 2>"$work/sshd.log" &
+pids+=($!)
+for _ in $(seq 50); do (: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break; sleep 0.1; done
+
+id=$("$maker" "$work" "$knode" 2 40MB) || { echo "no bundle"; exit 1; }
+host_key=$(cut -d' ' -f1,2 "$work/host_ed25519.pub")
+drive() { # OUTPUT WORDS… with the standard options
+    local out=$1
+    shift
+    timeout 60 "$driver" --bundle "$work/test.tar.zst" --trust "$work/test.pub" --port "$port" --key "$work/user" \
+        --host-key "$host_key" ${TRANSPORT:+--transport "$TRANSPORT"} -- "$@" >"$work/said/$out" 2>"$work/said/$out.err"
+}
+
+# The sshd process that serves the connection which a process belongs to.
+connection_of() {
+    local pid=$1
+    while [ "$pid" -gt 1 ] && [ "$(cat /proc/$pid/comm)" != sshd ]; do pid=$(awk '/^PPid/ {print $2}' /proc/$pid/status); done
+    echo "$pid"
+}
+all() {
+    rm -rf /usr/local/libexec/kpack/* /etc/kpack/* /var/lib/kpack/* /opt/kpack-test/* /etc/sysctl.d/* /etc/modules-load.d/*
+    echo "== ${TRANSPORT:-auto}"
+    drive first run echo hello || bad "first session"
+    has "opens and runs" "$work/said/first" hello
+    has "status is told" "$work/said/first" "status=0 out=6 err=0"
+    [ "$(find /usr/local/libexec/kpack -name 'knode-*' -perm 0755 -user root | wc -l)" = 1 ] && ok "knode placed" || bad "knode placed"
+    [ -z "$(ls /etc/kpack)" ] && ok "a session alone keeps nothing" || bad "a session alone keeps nothing"
+    before=$(stat -c %Y%i /usr/local/libexec/kpack/knode-*)
+
+    printf 'echo noise from .bashrc; head -c 30000 /dev/zero | tr "\\0" x; printf "no line end"\n' >/root/.bashrc
+    drive noise run sh -c 'echo out; echo err >&2; exit 3' || bad "noise"
+    has "noise is tolerated" "$work/said/noise" "status=3 out=4 err=4"
+    [ "$before" = "$(stat -c %Y%i /usr/local/libexec/kpack/knode-*)" ] && ok "knode sent once" || bad "knode sent once"
+    printf 'head -c 200000 /dev/zero | tr "\\0" x\n' >/root/.bashrc
+    drive loud run true && bad "too much noise"
+    has "too much noise is refused" "$work/said/loud" "error noise:"
+    rm /root/.bashrc
+    echo damaged >>"$(ls /usr/local/libexec/kpack/knode-*)"
+    drive again run true && ok "a damaged knode is replaced" || bad "a damaged knode is replaced"
+
+    drive put put /opt/kpack-test/a/b.conf $'one\ntwo\n' 0640 + put /opt/kpack-test/a/b.conf $'one\ntwo\n' 0640 + \
+        put /opt/kpack-test/a/b.conf $'one\nthree\n' 0600 + get /opt/kpack-test/a/b.conf + get /opt/kpack-test/none
+    [ "$(grep -c changed=1 "$work/said/put")$(grep -c changed=0 "$work/said/put")" = 21 ] && ok "put says what changed" || bad "put changed"
+    has "put shows a diff" "$work/said/put" "+three"
+    has "put shows the mode" "$work/said/put" "mode 0640 becomes 0600"
+    has "get finds" "$work/said/put" "found=1"
+    has "get finds nothing" "$work/said/put" "found=0"
+    [ -n "$(ls /etc/kpack/trusted.d)" ] && ok "trust is kept" || bad "trust is kept"
+    grep -q '"session-test": 2' /var/lib/kpack/bundles.json && ok "serial is kept" || bad "serial is kept"
+    drive secret put-secret /opt/kpack-test/s TOPSECRET 0600 + put-secret /opt/kpack-test/s TOPSECRET2 0600 + put-once /opt/kpack-test/s other 0600
+    hasnot "no diff of a secret" "$work/said/secret" TOPSECRET
+    [ "$(cat /opt/kpack-test/s)" = TOPSECRET2 ] && ok "put-once keeps" || bad "put-once keeps"
+    DRIVER_DRY_RUN=1 drive dry put /opt/kpack-test/dry x 0600 + remove /opt/kpack-test/s + fetch greeting
+    [ ! -e /opt/kpack-test/dry ] && [ -e /opt/kpack-test/s ] && [ ! -e /opt/kpack-test/greeting ] && ok "a dry run changes nothing" || bad "dry run"
+    [ "$(grep -c changed=1 "$work/said/dry")" = 3 ] && ok "a dry run tells" || bad "a dry run tells"
+    drive remove remove /opt/kpack-test/a + remove /opt/kpack-test/a
+    [ ! -e /opt/kpack-test/a ] && ok "remove" || bad "remove"
+    drive near remove /etc && bad "remove of /etc"
+    has "remove of /etc is refused" "$work/said/near" "too near to the root"
+
+    drive fetch fetch greeting + fetch greeting + fetch big || bad "fetch"
+    [ "$(cat /opt/kpack-test/greeting)" = "hello from the bundle" ] && ok "fetch over the connection" || bad "fetch"
+    cmp -s "$work/big" /opt/kpack-test/big && ok "fetch of 40 MB" || bad "fetch of 40 MB"
+    [ "$(stat -c %a /opt/kpack-test/big)" = 755 ] && ok "mode of a fetched file" || bad "mode of a fetched file"
+    [ "$(grep -c changed=1 "$work/said/fetch")" = 2 ] && ok "fetched once" || bad "fetched once"
+
+    drive send send /var/lib/kpack/x.tar.zst || bad "send"
+    cmp -s "$work/test.tar.zst" /var/lib/kpack/x.tar.zst && ok "bundle sent" || bad "bundle sent"
+    echo "   $(cat "$work/said/send.err") for $(stat -c %s "$work/test.tar.zst") bytes"
+    drive send2 send /var/lib/kpack/x.tar.zst
+    has "sent once" "$work/said/send2" "changed=0"
+    rm /var/lib/kpack/x.tar.zst*
+    head -c 20000000 "$work/test.tar.zst" >/var/lib/kpack/x.tar.zst.partial
+    drive resume send /var/lib/kpack/x.tar.zst
+    cmp -s "$work/test.tar.zst" /var/lib/kpack/x.tar.zst && ok "bundle resumed" || bad "bundle resumed"
+    rm /var/lib/kpack/x.tar.zst*
+    { head -c 10000000 "$work/test.tar.zst"; echo damage; } >/var/lib/kpack/x.tar.zst.partial
+    drive damaged send /var/lib/kpack/x.tar.zst && bad "a damaged part"
+    [ ! -e /var/lib/kpack/x.tar.zst ] && [ ! -e /var/lib/kpack/x.tar.zst.partial ] && ok "a damaged part is found and dropped" || bad "damaged part"
+
+    drive run run sh -c 'echo "$http_proxy|$PATH|$HOME"' + run sh -c 'kill -9 $$' + run cat + run nothing-like-that
+    has "clean environment" "$work/said/run" "|/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin|/root"
+    has "a signal's status" "$work/said/run" "status=137"
+    has "no input is an empty input" "$work/said/run" "status=0 out=0"
+    has "an unknown program" "$work/said/run" "start nothing-like-that: No such file"
+    DRIVER_INPUT=secret-input drive input run cat
+    has "stdin" "$work/said/input" secret-input
+    drive many parallel
+    has "many at once" "$work/said/many" "parallel failed=0"
+    drive facts facts || bad "facts"
+    jq -e . <(tail -n +2 "$work/said/facts") >/dev/null && ok "facts are JSON" || bad "facts are JSON"
+    tail -n +2 "$work/said/facts" | jq -e --argjson p "$port" '.network.listening[] | select(.port == $p and .program == "sshd")' >/dev/null &&
+        ok "facts know who listens" || bad "facts know who listens"
+    tail -n +2 "$work/said/facts" | jq -e '.system.arch == "amd64" and (.system.clock_difference | fabs) < 0.2 and .system.memory.total > 1e8
+        and .system.disks["/tmp"].free > 0 and (.system.programs.mount | startswith("/")) and .kernel.cgroup.version >= 1' >/dev/null &&
+        ok "facts" || bad "facts"
+
+    drive probe probe "{\"tcp\": \"127.0.0.1:$port\"}" + probe '{"tcp": "127.0.0.1:1"}' + probe '{"listen": 0}' + probe '{"resolve": "localhost"}' + probe "{\"listen\": $port}"
+    [ "$(grep -c '"ok": true' "$work/said/probe")" = 3 ] && [ "$(grep -c '"ok": false' "$work/said/probe")" = 2 ] && ok "probes" || { bad probes; cat "$work/said/probe"; }
+    has "probe says why" "$work/said/probe" '"reason": "refused"'
+
+    drive record mark demo init begun - + mark demo init finished abc + mark demo join begun - + record
+    tail -n +2 "$work/said/record" | jq -e '.cluster == "demo" and .begun == ["init", "join"] and .finished == {"init": "abc"}' >/dev/null && ok record || bad record
+    drive other mark prod init begun - && bad "another cluster"
+    has "another cluster is refused" "$work/said/other" 'this node belongs to cluster "demo"'
+    drive holder lock run-1 "ann on admin" + run sleep 8 &
+    holding=$!
+    sleep 1.5
+    drive locked lock run-2 "bob on laptop" && bad "two locks"
+    has "the lock names its holder" "$work/said/locked" "another run works on this node: ann on admin, run run-1"
+    wait "$holding"
+    drive unlocked lock run-2 "bob on laptop" && ok "the lock ends with its session" || bad "lock ends"
+
+    current=$(cat /proc/sys/kernel/panic)
+    drive sysctl sysctl "kernel.panic=$current" vm.no.such=1 && bad "unknown sysctl"
+    has "an unknown sysctl is named" "$work/said/sysctl" "vm.no.such=1"
+    drive sysctl2 sysctl "kernel.panic=$current" + sysctl "kernel.panic=$current"
+    [ "$(grep -c changed=1 "$work/said/sysctl2")" = 1 ] && grep -q "kernel.panic=$current" /etc/sysctl.d/90-kpack.conf && ok "sysctl is kept" || bad "sysctl is kept"
+    drive modules modules no_such_module && bad "unknown module"
+    has "an unknown module is named" "$work/said/modules" "no_such_module"
+
+    # The connection is cut while a command runs: it is named, the child ends, a new session goes on.
+    drive cut run sh -c "echo \$\$ >$work/child; sleep 55" &
+    cutting=$!
+    for _ in $(seq 50); do [ -s "$work/child" ] && break; sleep 0.1; done
+    session_shell=$(connection_of "$(cat "$work/child")")
+    child=$(cat "$work/child")
+    DRIVER_RECONNECT=1 drive other2 run true
+    kill "$session_shell"
+    wait "$cutting"
+    has "a lost connection is named" "$work/said/cut" "error connection_lost: node n1:"
+    for _ in $(seq 80); do [ -d "/proc/$child" ] || break; sleep 0.1; done
+    [ -d "/proc/$child" ] && bad "its child is ended" || ok "its child is ended"
+    rm -f "$work/child"
+}
+TRANSPORT=openssh all
+[ "${SESSION_LIBSSH2:-}" = 1 ] && TRANSPORT=libssh2 all
+
+errors() {
+    echo "== errors, ${TRANSPORT}"
+    local base=("$driver" --bundle "$work/test.tar.zst" --trust "$work/test.pub" --port "$port" --transport "$TRANSPORT")
+    fingerprint=$(ssh-keygen -lf "$work/host_ed25519.pub" | cut -d' ' -f2)
+    "${base[@]}" --key "$work/user" --known-hosts "$work/none" run true >"$work/e1" 2>&1 && bad "unknown host key"
+    has "unknown host key: fingerprint" "$work/e1" "$fingerprint"
+    has "unknown host key: how to accept" "$work/e1" "[127.0.0.1]:$port ssh-ed25519 AAAA"
+    command=$(sed -n "s/.*accept it: \(echo .*\)/\1/p" "$work/e1" | head -1)
+    bash -c "$command"
+    "${base[@]}" --key "$work/user" --known-hosts "$work/none" run true >"$work/e2" 2>&1 && ok "that command accepts it" || bad "that command accepts it"
+    rm -f "$work/none"
+    "${base[@]}" --key "$work/user" --host-key "$(cut -d' ' -f1,2 "$work/other_host.pub")" run true >"$work/e3" 2>&1 && bad "wrong host key"
+    has "wrong host key" "$work/e3" "error changed_host_key:"
+    "${base[@]}" --key "$work/stranger" --host-key "$host_key" run true >"$work/e4" 2>&1 && bad "wrong user key"
+    has "wrong user key" "$work/e4" "error permission_denied:"
+    "${base[@]}" --port 1 --key "$work/user" --host-key "$host_key" run true >"$work/e5" 2>&1 && bad "no sshd"
+    has "nobody listens" "$work/e5" "error unreachable:"
+    "${base[@]}" --address '-oProxyCommand=touch x' --key "$work/user" --host-key "$host_key" run true >"$work/e6" 2>&1 && bad "option as address"
+    has "an option as address" "$work/e6" "has characters that it may not have"
+}
+TRANSPORT=openssh errors
+[ "${SESSION_LIBSSH2:-}" = 1 ] && TRANSPORT=libssh2 errors
+
+# Trust: another signer, an older serial, a signature that does not fit.
+mkdir "$work/other"
+"$maker" "$work/other" "$knode" 9 4096 >/dev/null
+timeout 60 "$driver" --bundle "$work/other/test.tar.zst" --trust "$work/other/test.pub" --port "$port" --key "$work/user" --host-key "$host_key" \
+    --transport openssh run true >"$work/t1" 2>&1 && bad "another signer"
+has "a bundle of another signer is refused by the node" "$work/t1" "not signed by a key that this node trusts"
+mkdir "$work/old"
+cp "$work"/test.key "$work"/test.pub "$work/old"
+"$maker" "$work/old" "$knode" 1 4096 >/dev/null
+timeout 60 "$driver" --bundle "$work/old/test.tar.zst" --trust "$work/test.pub" --port "$port" --key "$work/user" --host-key "$host_key" \
+    --transport openssh run true + put /opt/kpack-test/old x 0600 >"$work/t2" 2>&1 && bad "an older serial"
+has "an older serial may look" "$work/t2" "status=0"
+has "an older serial may not change" "$work/t2" "error rollback:"
+grep . "$work/sshd.log" | sed 's/^/sshd: /' | head -5
+echo "bundle $id, $failures failures"
+[ "$failures" = 0 ]
