@@ -7,7 +7,7 @@
 
 static const char ellipsis[] = "…";
 
-static void set_text(char *out, const char *fmt, va_list ap)
+static void KP_PRINTF(2, 0) set_text(char *out, const char *fmt, va_list ap)
 {
     int n = vsnprintf(out, KP_ERR_MESSAGE_MAX, fmt, ap);
     if (n >= KP_ERR_MESSAGE_MAX)
@@ -17,8 +17,8 @@ static void set_text(char *out, const char *fmt, va_list ap)
             *p = ' ';
 }
 
-static void set_error(struct kp_err *err, enum kp_code code, const char *reason, int sys,
-                      const char *fmt, va_list ap)
+static void KP_PRINTF(5, 0) set_error(struct kp_err *err, enum kp_code code, const char *reason,
+                                      int sys, const char *fmt, va_list ap)
 {
     if (!err)
         return;
