@@ -43,6 +43,9 @@ struct kp_site { /* one run: everything that steps stand on; borrowed by them */
     double kubeadm_since;
     unsigned kubeadm_running;
     struct kp_row *row;   /* of the running phase; NULL between phases */
+    struct { /* while nodes join; secrets, wiped afterwards (steps/join.c) */
+        char token[24], ca_hash[65];
+    } join;
     pthread_mutex_t lock; /* guards row, kubeadm_seconds and whatever steps share */
 };
 

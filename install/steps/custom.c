@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Phase custom: labels and taints as the inventory has them. */
+#include "install/steps/common.h"
+
+#define ARGS_MAX (2 * KP_LABELS_MAX + 8)
+
+static bool same(const char *a, const char *b)
+{
+    return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+/* Taints that Kubernetes and network plugins set and take away by themselves. */
+static bool is_of_the_system(const char *key)
+{
+    return kp_starts_with(key, "node.kubernetes.io/") || kp_starts_with(key, "node.cilium.io/") ||
+           kp_starts_with(key, "node.cloudprovider.kubernetes.io/") ||
+           kp_starts_with(key, "ToBeDeletedByClusterAutoscaler");
+}
+
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
+static const json_t *has_taint(const json_t *taints, const struct kp_taint *wanted)
+{
+    size_t i;
+    const json_t *taint;
+    json_array_foreach(taints, i, taint)
+    {
+        if (same(text_of(taint, "key"), wanted->key) &&
+            same(text_of(taint, "effect"), wanted->effect))
+            return taint;
+    }
+    return NULL;
+}
+
+static bool is_wanted(const struct kp_node *node, const json_t *taint)
+{
+    for (size_t i = 0; i < node->taint_count; i++)
+        if (same(node->taints[i].key, text_of(taint, "key")) &&
+            same(node->taints[i].effect, text_of(taint, "effect")))
+            return true;
+    return false;
+}
+
+static void add(struct kp_arena *arena, const char **args, size_t *n, const char *text)
+{
+    if (*n + 1 < ARGS_MAX)
+        args[(*n)++] = kp_arena_strdup(arena, text);
+}
+
+static int change_node(struct kp_site *site, struct kp_site_node *node, const char **args, size_t n,
+                       size_t fixed, struct kp_err *err)
+{
+    struct kp_change change = {.changed = true};
+    struct kp_slice none = {0};
+    if (n == fixed)
+        return 0;
+    kp_auto_value(kp_buf) what = KP_BUF(65536);
+    kp_buf_adds(&what, args[0]);
+    for (size_t i = fixed; i < n; i++)
+        kp_buf_addf(&what, " %s", args[i]);
+    if (!site->dry_run && kp_kube(site, args, none, NULL, err) < 0)
+        return kp_wrap(err, "%s", node->node->name);
+    kp_step_changed(site, node, kp_buf_slice(&what).ptr, &change);
+    return 0;
+}
+
+static int set_labels(struct kp_site *site, struct kp_site_node *node, const json_t *have,
+                      struct kp_err *err)
+{
+    kp_auto(kp_arena) arena = kp_arena_new();
+    const char *args[ARGS_MAX] = {"label", "--overwrite", "node", node->node->name};
+    size_t n = 4;
+    for (size_t i = 0; i < node->node->label_count; i++) {
+        const struct kp_pair *label = &node->node->labels[i];
+        const json_t *now = json_object_get(have, label->key);
+        if (!now || !same(json_string_value(now), label->value))
+            add(arena, args, &n, kp_arena_printf(arena, "%s=%s", label->key, label->value));
+    }
+    return change_node(site, node, args, n, 4, err);
+}
+
+static int set_taints(struct kp_site *site, struct kp_site_node *node, const json_t *have,
+                      struct kp_err *err)
+{
+    kp_auto(kp_arena) arena = kp_arena_new();
+    const char *args[ARGS_MAX] = {"taint", "--overwrite", "node", node->node->name};
+    size_t n = 4, i;
+    const json_t *taint;
+    if (!node->node->taints_set)
+        return 0;
+    for (size_t j = 0; j < node->node->taint_count; j++) {
+        const struct kp_taint *wanted = &node->node->taints[j];
+        const json_t *now = has_taint(have, wanted);
+        if (!now || !same(text_of(now, "value"), wanted->value))
+            add(arena, args, &n,
+                kp_arena_printf(arena, "%s=%s:%s", wanted->key, wanted->value ? wanted->value : "",
+                                wanted->effect));
+    }
+    json_array_foreach(have, i, taint)
+    {
+        if (!is_wanted(node->node, taint) && !is_of_the_system(text_of(taint, "key")))
+            add(arena, args, &n,
+                kp_arena_printf(arena, "%s:%s-", text_of(taint, "key"), text_of(taint, "effect")));
+    }
+    return change_node(site, node, args, n, 4, err);
+}
+
+static const json_t *find_node(const json_t *list, const char *name)
+{
+    size_t i;
+    const json_t *item;
+    json_array_foreach(json_object_get(list, "items"), i, item)
+    {
+        if (same(text_of(json_object_get(item, "metadata"), "name"), name))
+            return item;
+    }
+    return NULL;
+}
+
+static int apply_custom(struct kp_site *site, struct kp_site_node *first, struct kp_err *err)
+{
+    static const char *const argv[] = {"get", "nodes", "-o", "json", NULL};
+    kp_auto_json list = NULL;
+    bool made;
+    (void)first;
+    if (kp_cluster_made(site, &made, err) < 0 ||
+        (made && kp_kube_json(site, &list, NULL, argv, err) < 0))
+        return -1;
+    for (size_t i = 0; i < site->node_count; i++) {
+        struct kp_site_node *node = &site->nodes[i];
+        const json_t *item = find_node(list, node->node->name);
+        if (node->failed || (!item && !site->dry_run))
+            continue; // reported where it failed, or by prove
+        const json_t *labels = json_object_get(json_object_get(item, "metadata"), "labels");
+        const json_t *taints = json_object_get(json_object_get(item, "spec"), "taints");
+        if (set_labels(site, node, labels, err) < 0 || set_taints(site, node, taints, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int describe(const struct kp_site *site, char *out, size_t size)
+{
+    size_t labels = 0, taints = 0;
+    for (size_t i = 0; i < site->node_count; i++) {
+        labels += site->nodes[i].node->label_count;
+        taints += site->nodes[i].node->taint_count;
+    }
+    snprintf(out, size, "%zu label%s, %zu taint%s", labels, labels == 1 ? "" : "s", taints,
+             taints == 1 ? "" : "s");
+    return 0;
+}
+
+const struct kp_step kp_steps_custom[] = {
+    {.name = "labels-taints",
+     .phase = "custom",
+     .nodes = KP_STEP_FIRST,
+     .apply = apply_custom,
+     .describe = describe},
+    {.name = NULL},
+};

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Phase init: kubeadm init on the first control plane, once. */
+#include "install/steps/common.h"
+#include "install/steps/images.h"
+#include "install/steps/kubeadm.h"
+
+#define STEP "kubeadm-init"
+#define MANIFEST "/etc/kubernetes/manifests/kube-apiserver.yaml"
+
+/* The last phase of kubeadm init makes kube-proxy. */
+static int is_complete(struct kp_site *site, struct kp_site_node *node, bool *complete,
+                       struct kp_err *err)
+{
+    static const char *const argv[] = {"get",         "daemonset", "kube-proxy", "-n",
+                                       "kube-system", "-o",        "json",       NULL};
+    struct kp_err unreachable = KP_ERR_INIT;
+    kp_auto_json proxy = NULL;
+    *complete = false;
+    bool there;
+    if (kp_have_file(node, KP_ADMIN_CONF, &there, err) < 0)
+        return -1;
+    if (!there)
+        return 0;
+    // Begun here and not finished, by the node's own record: no other node stands on it yet.
+    if (kp_kube_json(site, &proxy, complete, argv, &unreachable) < 0)
+        *complete = false;
+    return 0;
+}
+
+static const struct kp_kubeadm_task task = {
+    .unit = "kpack-init",
+    .verb = "init",
+    .config = "/etc/kubernetes/kpack-init.yaml",
+    .complete = is_complete,
+    .timeout = 900,
+};
+
+static int check_finished(struct kp_site_node *node, struct kp_err *err)
+{
+    bool there;
+    if (kp_have_file(node, KP_ADMIN_CONF, &there, err) < 0)
+        return -1;
+    if (there)
+        return 0;
+    kp_fail_as(err, KP_FAILED, "half_gone",
+               "this node's record says that the cluster was made here, but " KP_ADMIN_CONF
+               " is gone");
+    return kp_hint(err,
+                   "put it back; if the cluster is really to be given up: kinstall reset, then "
+                   "run the same command again");
+}
+
+static int check_init(struct kp_site *site, struct kp_site_node *node, bool *done,
+                      struct kp_err *err)
+{
+    bool begun, finished, foreign;
+    if (kp_recorded(site, node, STEP, &begun, &finished, err) < 0)
+        return -1;
+    *done = finished;
+    if (finished)
+        return check_finished(node, err);
+    if (begun)
+        return 0;
+    if (kp_have_file(node, MANIFEST, &foreign, err) < 0)
+        return -1;
+    if (!foreign)
+        return 0;
+    kp_fail_as(err, KP_FAILED, "leftover_cluster",
+               "there is a cluster on this node that kinstall did not make (" MANIFEST ")");
+    return kp_hint(err, "take it away first (kubeadm reset), or choose another node");
+}
+
+static int apply_init(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    struct kp_change change = {.changed = true};
+    kp_auto_free char *config = NULL;
+    char id[KP_TOKEN_ID_LEN + 1], secret[KP_TOKEN_SECRET_LEN + 1];
+    bool settled = false;
+    if (!site->dry_run && kp_was_begun(node, STEP)) {
+        if (kp_kubeadm_attach(site, node, &task, &settled, err) < 0)
+            return -1;
+        if (!settled && kp_kubeadm_reset(site, node, err) < 0)
+            return -1;
+    }
+    kp_step_changed(site, node, "kubeadm init", &change);
+    if (site->dry_run || settled)
+        return 0;
+    if (kp_random_word(id, KP_TOKEN_ID_LEN, false, err) < 0 ||
+        kp_random_word(secret, KP_TOKEN_SECRET_LEN, false, err) < 0)
+        return -1;
+    kp_auto_free char *token = kp_asprintf("%s.%s", id, secret);
+    int result = kp_kubeadm_init_config(&config, site, token, NULL, err);
+    if (result == 0)
+        result = kp_kubeadm_run(site, node, &task, config, err);
+    explicit_bzero(secret, sizeof(secret));
+    explicit_bzero(token, strlen(token));
+    if (config)
+        explicit_bzero(config, strlen(config));
+    return result;
+}
+
+/* Corefile as it should be: `forward` only to resolvers that the inventory names, for one that does
+ * not exist makes every foreign name a time-out and CoreDNS restart in a loop. */
+static int render_corefile(char **out, const struct kp_site *site, struct kp_err *err)
+{
+    kp_auto(kp_vars) vars = kp_vars_new();
+    kp_auto_value(kp_buf) forward = KP_BUF(4096);
+    for (size_t i = 0; i < site->inventory->kubernetes.resolver_count; i++)
+        kp_buf_addf(&forward, "%s%s", i ? " " : "", site->inventory->kubernetes.resolvers[i]);
+    kp_vars_set(vars, "domain", site->inventory->kubernetes.domain);
+    kp_vars_set(vars, "forward", kp_buf_slice(&forward).ptr);
+    return kp_render(out, "coredns-corefile.yaml", vars, err);
+}
+
+static int restart_coredns(struct kp_site *site, struct kp_err *err)
+{
+    static const char *const get[] = {"get",         "deployment", "coredns", "-n",
+                                      "kube-system", "-o",         "json",    NULL};
+    static const char *const restart[] = {"rollout", "restart",     "deployment/coredns",
+                                          "-n",      "kube-system", NULL};
+    kp_auto_json deployment = NULL;
+    bool found;
+    if (kp_kube_json(site, &deployment, &found, get, err) < 0)
+        return -1;
+    // Before there is a network no pod has read the old one.
+    const json_t *ready = json_object_get(json_object_get(deployment, "status"), "readyReplicas");
+    if (!found || json_integer_value(ready) == 0)
+        return 0;
+    struct kp_slice none = {0};
+    return kp_kube(site, restart, none, NULL, err);
+}
+
+static int apply_corefile(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    kp_auto_free char *yaml = NULL;
+    bool changed = false;
+    (void)node;
+    if (render_corefile(&yaml, site, err) < 0 ||
+        kp_kube_apply(site, "CoreDNS's Corefile", kp_slice_of(yaml), &changed, err) < 0)
+        return -1;
+    return changed && !site->dry_run ? restart_coredns(site, err) : 0;
+}
+
+static int describe(const struct kp_site *site, char *out, size_t size)
+{
+    snprintf(out, size, "%s: Kubernetes %s", site->nodes[0].node->name, site->manifest->kubernetes);
+    return 0;
+}
+
+const struct kp_step kp_steps_init[] = {
+    {.name = "images-first",
+     .phase = "init",
+     .nodes = KP_STEP_FIRST,
+     .apply = kp_images_finish,
+     .describe = describe},
+    {.name = STEP,
+     .phase = "init",
+     .nodes = KP_STEP_FIRST,
+     .check = check_init,
+     .apply = apply_init,
+     .recorded = true},
+    {.name = "corefile", .phase = "init", .nodes = KP_STEP_FIRST, .apply = apply_corefile},
+    {.name = NULL},
+};

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kubectl on the first control plane. */
+#include "install/steps/common.h"
+
+#include "core/text.h"
+
+#include <time.h>
+
+#define PATIENCE_S 30.0
+#define ARGV_MAX 64
+#define PAUSE_NS 300000000L
+
+static bool says(const struct kp_run_result *result, const char *text)
+{
+    return result->err_out.len && strstr(result->err_out.data, text);
+}
+
+static bool is_unreachable(const struct kp_run_result *result)
+{
+    static const char *const signs[] = {
+        "connection refused",
+        "was refused - did you",
+        "no route to host",
+        "i/o timeout",
+        "TLS handshake timeout",
+        "Client.Timeout exceeded",
+        "unexpected EOF",
+        "connection reset",
+        "etcdserver: request timed out",
+        "etcdserver: leader changed",
+        "apiserver not ready",
+        "the server is currently unable",
+        "context deadline exceeded",
+        "http2: client connection lost",
+    };
+    for (size_t i = 0; i < KP_COUNT(signs); i++)
+        if (says(result, signs[i]))
+            return true;
+    return false;
+}
+
+static bool is_not_found(const struct kp_run_result *result)
+{
+    return says(result, "(NotFound)") || says(result, "not found");
+}
+
+/* Runs kubectl; waits for an API server that restarts; the status is the caller's to judge. */
+static int run_kubectl(struct kp_site *site, const char *const *args, struct kp_slice input,
+                       unsigned timeout, struct kp_run_result *out, struct kp_err *err)
+{
+    static const char *const env[] = {KP_PATH_ENV, "KUBECONFIG=" KP_ADMIN_CONF,
+                                      "KUBECTL_EXTERNAL_DIFF=diff -u -N", "HOME=/root", NULL};
+    const char *argv[ARGV_MAX] = {KP_KUBECTL};
+    for (size_t i = 0; args[i] && i + 2 < ARGV_MAX; i++)
+        argv[i + 1] = args[i];
+    const struct kp_run run = {.argv = argv, .env = env, .input = input, .timeout = timeout};
+    double start = kp_now();
+    for (;;) {
+        kp_run_result_release(out);
+        if (kp_session_run(kp_first(site)->session, &run, out, err) < 0)
+            return kp_wrap(err, "kubectl %s", args[0]);
+        if (out->status == 0 || !is_unreachable(out))
+            return 0;
+        if (kp_now() - start > PATIENCE_S)
+            break;
+        struct timespec pause = {.tv_nsec = PAUSE_NS};
+        nanosleep(&pause, NULL);
+    }
+    kp_fail_as(err, KP_FAILED, "api_unreachable", "the API server does not answer: %.300s",
+               out->err_out.data);
+    return kp_hint(err, "on %s: crictl ps -a; journalctl -u kubelet", kp_first(site)->node->name);
+}
+
+static int fail_kubectl(const char *const *args, const struct kp_run_result *result,
+                        struct kp_err *err)
+{
+    struct kp_slice said = kp_slice_trim(kp_buf_slice(&result->err_out));
+    if (said.len > 600)
+        said = (struct kp_slice){said.ptr + said.len - 600, 600};
+    return kp_fail_as(err, KP_FAILED, "command_failed", "kubectl %s failed (exit %d): %.*s",
+                      args[0], result->status, (int)said.len, said.ptr);
+}
+
+int kp_kube(struct kp_site *site, const char *const *argv, struct kp_slice input, char **out,
+            struct kp_err *err)
+{
+    kp_auto_value(kp_run_result) result = {0};
+    if (run_kubectl(site, argv, input, KP_KUBECTL_TIMEOUT, &result, err) < 0)
+        return -1;
+    if (result.status != 0)
+        return fail_kubectl(argv, &result, err);
+    if (out)
+        *out = kp_buf_steal(&result.out);
+    return 0;
+}
+
+int kp_kube_json(struct kp_site *site, json_t **out, bool *found, const char *const *argv,
+                 struct kp_err *err)
+{
+    kp_auto_value(kp_run_result) result = {0};
+    struct kp_slice none = {0};
+    if (run_kubectl(site, argv, none, KP_KUBECTL_TIMEOUT, &result, err) < 0)
+        return -1;
+    bool there = result.status == 0;
+    if (!there && (!found || !is_not_found(&result)))
+        return fail_kubectl(argv, &result, err);
+    if (found)
+        *found = there;
+    if (!there)
+        return 0;
+    return kp_json_parse(out, kp_buf_slice(&result.out), KP_KUBECTL_OUTPUT_MAX, "kubectl's answer",
+                         err);
+}
+
+/* *differs, and how (kp_free). Objects in a namespace that is not there yet differ, of course. */
+static int diff(struct kp_site *site, struct kp_slice yaml, bool *differs, char **text,
+                struct kp_err *err)
+{
+    static const char *const args[] = {
+        "diff", "--server-side", "--force-conflicts", "--field-manager=kpack", "-f", "-", NULL};
+    kp_auto_value(kp_run_result) result = {0};
+    if (run_kubectl(site, args, yaml, 2 * KP_KUBECTL_TIMEOUT, &result, err) < 0)
+        return -1;
+    *differs = result.status != 0;
+    if (result.status > 1 && !is_not_found(&result) && !says(&result, "no matches for kind"))
+        return fail_kubectl(args, &result, err);
+    if (result.status == 1)
+        *text = kp_buf_steal(&result.out);
+    return 0;
+}
+
+int kp_kube_apply(struct kp_site *site, const char *what, struct kp_slice yaml, bool *changed,
+                  struct kp_err *err)
+{
+    static const char *const args[] = {
+        "apply", "--server-side", "--force-conflicts", "--field-manager=kpack", "-f", "-", NULL};
+    kp_auto_value(kp_change) change = {0};
+    kp_auto_free char *text = kp_asprintf("apply %s", what);
+    bool made;
+    if (kp_cluster_made(site, &made, err) < 0)
+        return -1;
+    change.changed = !made;
+    if (made && diff(site, yaml, &change.changed, &change.diff, err) < 0)
+        return kp_wrap(err, "%s", what);
+    if (!change.changed)
+        return 0;
+    if (!site->dry_run && kp_kube(site, args, yaml, NULL, err) < 0)
+        return kp_wrap(err, "%s", what);
+    kp_step_changed(site, kp_first(site), text, &change);
+    if (changed)
+        *changed = true;
+    return 0;
+}
+
+int kp_kube_wait(struct kp_site *site, const char *kind, const char *namespace_, const char *name,
+                 unsigned timeout, struct kp_err *err)
+{
+    kp_auto_free char *object = kp_asprintf("%s/%s", kind, name);
+    kp_auto_free char *limit = kp_asprintf("--timeout=%us", timeout);
+    const char *args[] = {"rollout", "status", "-n", namespace_, object, limit, NULL};
+    kp_auto_value(kp_run_result) result = {0};
+    struct kp_slice none = {0};
+    kp_step_note(site, NULL, "waiting for %s", object);
+    if (run_kubectl(site, args, none, timeout + 30, &result, err) < 0)
+        return -1;
+    if (result.status == 0)
+        return 0;
+    kp_fail_as(err, KP_FAILED, "not_ready", "%s in %s is not ready after %u s: %.300s", object,
+               namespace_, timeout, result.err_out.data ? result.err_out.data : "");
+    return kp_hint(err, "kubectl -n %s describe %s; kubectl -n %s get pods -o wide", namespace_,
+                   object, namespace_);
+}
+
+int kp_cluster_made(struct kp_site *site, bool *made, struct kp_err *err)
+{
+    bool begun;
+    return kp_recorded(site, kp_first(site), "kubeadm-init", &begun, made, err);
+}

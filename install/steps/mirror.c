@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Phase mirror: the bundle on the mirror nodes, kregistry serving it over the site's own TLS. */
+#include "install/steps/common.h"
+
+#include "core/file.h"
+#include "core/text.h"
+#include "install/network.h"
+#include "install/pki.h"
+
+#include <time.h>
+
+#define CA_NAME "mirror-ca"
+#define LEAF_NAME "mirror"
+#define TLS_CERT "/etc/kpack/mirror/tls.pem"
+#define TLS_KEY "/etc/kpack/mirror/tls.key"
+#define UNIT "kregistry.service"
+#define UNIT_FILE "/etc/systemd/system/" UNIT
+#define REACH_S 20.0
+#define PAUSE_NS 200000000L
+
+static bool is_first_mirror(const struct kp_site *site, const struct kp_site_node *node)
+{
+    for (size_t i = 0; i < site->node_count; i++)
+        if (site->nodes[i].node->mirror)
+            return &site->nodes[i] == node;
+    return false;
+}
+
+static size_t mirror_names(const struct kp_site *site, const char **out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < site->node_count; i++) {
+        if (!site->nodes[i].node->mirror)
+            continue;
+        out[n++] = site->nodes[i].node->address;
+        out[n++] = site->nodes[i].node->name;
+    }
+    return n;
+}
+
+static int load_or_make_ca(struct kp_site *site, struct kp_pki_pair *ca, struct kp_err *err)
+{
+    bool found;
+    if (kp_pki_load(ca, site->state_folder, CA_NAME, &found, err) < 0 || found)
+        return found ? 0 : -1;
+    kp_auto_free char *name = kp_asprintf("kpack mirrors of %s", site->inventory->cluster);
+    if (kp_pki_make_ca(ca, name, err) < 0)
+        return -1;
+    kp_step_changed(site, NULL, "make the CA of the site's mirrors (mirror-ca.pem)", NULL);
+    return site->dry_run ? 0 : kp_pki_store(ca, site->state_folder, CA_NAME, err);
+}
+
+static int issue_leaf(struct kp_site *site, const struct kp_pki_pair *ca, struct kp_err *err)
+{
+    kp_auto_free const char **names = kp_alloc_array(2 * site->node_count + 1, sizeof(*names));
+    size_t n = mirror_names(site, names);
+    kp_auto_value(kp_pki_pair) leaf = {0}, fresh = {0};
+    struct kp_err ignored; // half a pair is made anew
+    bool found = false, covers = false;
+    if (kp_pki_load(&leaf, site->state_folder, LEAF_NAME, &found, &ignored) < 0)
+        found = false;
+    if (found && kp_pki_covers(&covers, &leaf, ca->certificate, names, n, err) < 0)
+        return -1;
+    if (covers)
+        return 0;
+    kp_step_changed(site, NULL, "issue the mirrors' certificate (mirror.pem)", NULL);
+    if (site->dry_run)
+        return 0;
+    if (kp_pki_issue(&fresh, ca, "kpack mirror", names, n, err) < 0)
+        return -1;
+    return kp_pki_store(&fresh, site->state_folder, LEAF_NAME, err);
+}
+
+static int apply_pki(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    kp_auto_value(kp_pki_pair) ca = {0};
+    (void)node;
+    if (load_or_make_ca(site, &ca, err) < 0 || issue_leaf(site, &ca, err) < 0)
+        return -1;
+    kp_free(site->mirror_ca);
+    site->mirror_ca = kp_strdup(ca.certificate);
+    return 0;
+}
+
+static char *bundle_path(const struct kp_site *site)
+{
+    return kp_asprintf("%s/%s.tar.zst", site->inventory->mirror.folder,
+                       kp_digest_hex(&site->manifest->id).hex);
+}
+
+struct sending {
+    struct kp_site *site;
+    const struct kp_site_node *node;
+    double start;
+};
+
+static void show_sending(void *user, uint64_t done, uint64_t total)
+{
+    const struct sending *sending = user;
+    double seconds = kp_now() - sending->start;
+    kp_step_note(sending->site, sending->node, "bundle %s of %s, %s", kp_text_bytes(done).s,
+                 kp_text_bytes(total).s, kp_text_rate(seconds > 0 ? (double)done / seconds : 0).s);
+}
+
+/* The file's name is the bundle's id, and knode renames only what it has verified. */
+static int place_bundle(struct kp_site *site, struct kp_site_node *node,
+                        const struct kp_mirrors *from, bool *changed, struct kp_err *err)
+{
+    kp_auto_free char *path = bundle_path(site);
+    struct sending sending = {site, node, kp_now()};
+    kp_auto_value(kp_change) change = {0};
+    bool there = false;
+    if (site->dry_run) {
+        if (kp_have_file(node, path, &there, err) < 0)
+            return -1;
+        change.changed = !there;
+    } else if (kp_session_send_bundle(node->session, path, from, show_sending, &sending, &change,
+                                      err) < 0) {
+        return kp_wrap(err, "bundle to %s", path);
+    }
+    kp_auto_free char *what =
+        kp_asprintf("%s %s", from ? "copy the bundle to" : "send the bundle to", path);
+    kp_step_changed(site, node, what, &change);
+    *changed = *changed || change.changed;
+    return 0;
+}
+
+static int place_tls(struct kp_site *site, struct kp_site_node *node, bool *changed,
+                     struct kp_err *err)
+{
+    kp_auto_value(kp_pki_pair) leaf = {0};
+    bool found;
+    if (kp_pki_load(&leaf, site->state_folder, LEAF_NAME, &found, err) < 0)
+        return -1;
+    if (!found) { // only in a dry run, where none was made
+        kp_step_changed(site, node, "write " TLS_CERT, NULL);
+        return 0;
+    }
+    if (kp_place_secret(site, node, TLS_KEY, leaf.key, changed, err) < 0)
+        return -1;
+    return kp_place(site, node, TLS_CERT, kp_slice_of(leaf.certificate), 0644, changed, err);
+}
+
+static int place_unit(struct kp_site *site, struct kp_site_node *node, bool *changed,
+                      struct kp_err *err)
+{
+    kp_auto(kp_vars) vars = kp_vars_new();
+    kp_auto_free char *path = bundle_path(site);
+    kp_auto_free char *host = kp_network_url_host(node->node->address);
+    kp_vars_set(vars, "bundle", path);
+    kp_vars_set(vars, "id", kp_digest_hex(&site->manifest->id).hex);
+    kp_vars_setf(vars, "listen", "%s:%u", host, site->inventory->mirror.port);
+    return kp_place_template(site, node, UNIT_FILE, "kregistry.service", vars, changed, err);
+}
+
+static int serve(struct kp_site *site, struct kp_site_node *node, const struct kp_mirrors *from,
+                 struct kp_err *err)
+{
+    bool changed = false, fresh = false;
+    // The program goes over the connection: there is no mirror yet that could serve it.
+    if (kp_place_file(site, node, "kregistry", true, &changed, err) < 0 ||
+        place_tls(site, node, &changed, err) < 0 ||
+        place_bundle(site, node, from, &fresh, err) < 0 ||
+        place_unit(site, node, &changed, err) < 0)
+        return -1;
+    return kp_place_service(site, node, UNIT, changed, err);
+}
+
+static int apply_first(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    return is_first_mirror(site, node) ? serve(site, node, NULL, err) : 0;
+}
+
+static int apply_others(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    const char *urls[] = {site->mirror_urls[0], NULL};
+    struct kp_mirrors first = {urls, kp_slice_of(site->mirror_ca)};
+    return is_first_mirror(site, node) ? 0 : serve(site, node, &first, err);
+}
+
+static int ask_mirror(struct kp_site *site, struct kp_site_node *node, const char *url, bool *ok,
+                      struct kp_err *err)
+{
+    kp_auto_free char *v2 = kp_asprintf("%s/v2/", url);
+    kp_auto_json question = json_pack("{s:s, s:s}", "https", v2, "ca", site->mirror_ca);
+    kp_auto_json answer = NULL;
+    if (kp_session_probe(node->session, question, &answer, err) < 0)
+        return -1;
+    *ok = json_is_true(json_object_get(answer, "ok"));
+    const char *why = json_string_value(json_object_get(answer, "message"));
+    if (!*ok)
+        kp_fail_as(err, KP_FAILED, "mirror_unreachable", "the mirror %s cannot be reached: %s", url,
+                   why ? why : "no answer");
+    return 0;
+}
+
+static int apply_reach(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    double start = kp_now();
+    if (site->dry_run)
+        return 0;
+    for (size_t i = 0; site->mirror_urls[i]; i++) {
+        bool ok = false;
+        while (!ok) {
+            if (ask_mirror(site, node, site->mirror_urls[i], &ok, err) < 0)
+                return -1;
+            if (!ok && kp_now() - start > REACH_S)
+                return kp_hint(err,
+                               "is port %u open between the nodes? on the mirror: "
+                               "journalctl -u kregistry",
+                               site->inventory->mirror.port);
+            struct timespec pause = {.tv_nsec = PAUSE_NS};
+            if (!ok)
+                nanosleep(&pause, NULL);
+        }
+    }
+    return 0;
+}
+
+static int describe(const struct kp_site *site, char *out, size_t size)
+{
+    size_t n = 0;
+    while (site->mirror_urls[n])
+        n++;
+    snprintf(out, size, "%s on %zu node%s; serving on %s",
+             kp_text_bytes(kp_bundle_size(site->bundle)).s, n, n == 1 ? "" : "s",
+             site->mirror_urls[0]);
+    return 0;
+}
+
+const struct kp_step kp_steps_mirror[] = {
+    {.name = "mirror-pki",
+     .phase = "mirror",
+     .nodes = KP_STEP_ADMIN,
+     .apply = apply_pki,
+     .describe = describe},
+    {.name = "mirror-first", .phase = "mirror", .nodes = KP_STEP_MIRRORS, .apply = apply_first},
+    {.name = "mirror-others", .phase = "mirror", .nodes = KP_STEP_MIRRORS, .apply = apply_others},
+    {.name = "mirror-reach", .phase = "mirror", .nodes = KP_STEP_ALL, .apply = apply_reach},
+    {.name = NULL},
+};

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Phases network and addons: the bundle's cluster manifests, applied and waited for. */
+#include "install/steps/common.h"
+#include "install/steps/images.h"
+#include "install/steps/network.h"
+
+#define MANIFEST_MAX ((size_t)8 << 20)
+#define WAIT_S 300
+
+static const char *value_of(const struct kp_site *site, const char *with)
+{
+    if (strcmp(with, "pods") == 0)
+        return site->inventory->kubernetes.pods;
+    if (strcmp(with, "services") == 0)
+        return site->inventory->kubernetes.services;
+    return strcmp(with, "cluster") == 0 ? site->inventory->cluster : NULL;
+}
+
+int kp_manifest_fill(struct kp_buf *out, struct kp_slice text, const struct kp_replace *replace,
+                     size_t n, const char *const *values, struct kp_err *err)
+{
+    size_t at = 0;
+    while (at < text.len) {
+        size_t i = 0, len = 0;
+        for (; i < n; i++) {
+            len = strlen(replace[i].find);
+            if (len && len <= text.len - at && memcmp(text.ptr + at, replace[i].find, len) == 0)
+                break;
+        }
+        if (i == n)
+            kp_buf_add(out, text.ptr + at++, 1);
+        else
+            kp_buf_adds(out, values[i]), at += len;
+    }
+    return out->overflow ? kp_fail(err, KP_USAGE, "the manifest is larger than 8 MiB") : 0;
+}
+
+static int fill(struct kp_site *site, const struct kp_cluster_manifest *manifest,
+                struct kp_buf *out, struct kp_err *err)
+{
+    kp_auto_free char *text = NULL;
+    kp_auto_free const char **values = kp_alloc_array(manifest->replace_count + 1, sizeof(*values));
+    size_t len;
+    if (kp_bundle_load(site->bundle, &manifest->blob, MANIFEST_MAX, &text, &len, err) < 0)
+        return -1;
+    for (size_t i = 0; i < manifest->replace_count; i++) {
+        values[i] = value_of(site, manifest->replace[i].with);
+        if (!values[i])
+            return kp_fail(err, KP_USAGE, "replace with '%s': this kinstall does not know it",
+                           manifest->replace[i].with);
+    }
+    return kp_manifest_fill(out, (struct kp_slice){text, len}, manifest->replace,
+                            manifest->replace_count, values, err);
+}
+
+static bool is_network(const struct kp_cluster_manifest *manifest)
+{
+    return kp_starts_with(manifest->why, "network ");
+}
+
+static int apply_manifests(struct kp_site *site, bool network, struct kp_err *err)
+{
+    for (size_t i = 0; i < site->manifest->manifest_count; i++) {
+        const struct kp_cluster_manifest *manifest = &site->manifest->manifests[i];
+        kp_auto_value(kp_buf) yaml = KP_BUF(MANIFEST_MAX);
+        if (is_network(manifest) != network)
+            continue;
+        kp_step_note(site, NULL, "manifest %s", manifest->name);
+        if (fill(site, manifest, &yaml, err) < 0 ||
+            kp_kube_apply(site, manifest->name, kp_buf_slice(&yaml), NULL, err) < 0)
+            return kp_wrap(err, "manifest %s (%s)", manifest->name, manifest->why);
+    }
+    return 0;
+}
+
+static int await_manifests(struct kp_site *site, bool network, struct kp_err *err)
+{
+    for (size_t i = 0; !site->dry_run && i < site->manifest->manifest_count; i++) {
+        const struct kp_cluster_manifest *manifest = &site->manifest->manifests[i];
+        for (size_t j = 0; is_network(manifest) == network && j < manifest->wait_count; j++) {
+            const struct kp_wait *wait = &manifest->wait[j];
+            if (kp_kube_wait(site, wait->kind, wait->namespace_, wait->name, WAIT_S, err) < 0)
+                return kp_wrap(err, "manifest %s", manifest->name);
+        }
+    }
+    return 0;
+}
+
+static int apply_network(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    (void)node;
+    return apply_manifests(site, true, err);
+}
+
+static int await_network(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    (void)node;
+    return await_manifests(site, true, err);
+}
+
+static int apply_addons(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    (void)node;
+    return apply_manifests(site, false, err);
+}
+
+static int await_addons(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    (void)node;
+    if (site->dry_run)
+        return 0;
+    if (kp_kube_wait(site, "daemonset", "kube-system", "kube-proxy", WAIT_S, err) < 0 ||
+        kp_kube_wait(site, "deployment", "kube-system", "coredns", WAIT_S, err) < 0)
+        return -1;
+    return await_manifests(site, false, err);
+}
+
+static int describe_network(const struct kp_site *site, char *out, size_t size)
+{
+    snprintf(out, size, "%s, pods %s", site->manifest->network, site->inventory->kubernetes.pods);
+    return 0;
+}
+
+static int describe_addons(const struct kp_site *site, char *out, size_t size)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < site->manifest->manifest_count; i++)
+        n += !is_network(&site->manifest->manifests[i]);
+    int used = snprintf(out, size, "CoreDNS%s, kube-proxy",
+                        site->inventory->kubernetes.resolver_count ? "" : " without upstream");
+    if (n && used > 0 && (size_t)used < size)
+        snprintf(out + used, size - (size_t)used, ", %zu manifest%s", n, n == 1 ? "" : "s");
+    return 0;
+}
+
+const struct kp_step kp_steps_network[] = {
+    {.name = "network",
+     .phase = "network",
+     .nodes = KP_STEP_FIRST,
+     .apply = apply_network,
+     .describe = describe_network},
+    {.name = "images-all", .phase = "network", .nodes = KP_STEP_ALL, .apply = kp_images_finish},
+    {.name = "network-ready", .phase = "network", .nodes = KP_STEP_FIRST, .apply = await_network},
+    {.name = NULL},
+};
+
+const struct kp_step kp_steps_addons[] = {
+    {.name = "manifests",
+     .phase = "addons",
+     .nodes = KP_STEP_FIRST,
+     .apply = apply_addons,
+     .describe = describe_addons},
+    {.name = "addons-ready", .phase = "addons", .nodes = KP_STEP_FIRST, .apply = await_addons},
+    {.name = NULL},
+};

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Phase prepare: names, modules, kernel settings, swap, and where containerd may pull from. */
+#include "install/steps/common.h"
+
+#include "core/text.h"
+#include "install/network.h"
+#include "install/steps/prepare.h"
+
+#define HOSTS_MAX ((size_t)1 << 20)
+#define HOSTS_BEGIN "# kpack: begin (written by kinstall, lost when changed)\n"
+#define HOSTS_END "# kpack: end\n"
+#define CERTS_FOLDER "/etc/containerd/certs.d"
+#define DIAL_TIMEOUT "1s"
+
+char *kp_hosts_merge(struct kp_slice old, const char *block)
+{
+    kp_auto_value(kp_buf) out = KP_BUF(2 * HOSTS_MAX);
+    struct kp_slice line;
+    bool ours = false;
+    while (old.len) {
+        const char *start = old.ptr;
+        if (!kp_slice_line(&old, &line))
+            break;
+        if (kp_slice_starts(line, "# kpack: begin"))
+            ours = true;
+        if (!ours)
+            kp_buf_add(&out, start, line.len), kp_buf_adds(&out, "\n");
+        if (kp_slice_starts(line, "# kpack: end"))
+            ours = false;
+    }
+    if (block && *block) {
+        kp_buf_adds(&out, HOSTS_BEGIN);
+        kp_buf_adds(&out, block);
+        kp_buf_adds(&out, HOSTS_END);
+    }
+    return kp_buf_steal(&out);
+}
+
+/* Where the cluster's name points on this node: a control plane that is up asks itself. */
+static const char *endpoint_address(const struct kp_site *site, const struct kp_site_node *node,
+                                    bool joined)
+{
+    const struct kp_inventory *inventory = site->inventory;
+    bool local = strcmp(inventory->kubernetes.endpoint, "first") != 0;
+    if (local && joined && kp_is_control_plane(node))
+        return node->node->address;
+    return inventory->nodes[0].address;
+}
+
+static char *hosts_block(const struct kp_site *site, const struct kp_site_node *node, bool joined)
+{
+    kp_auto_value(kp_buf) out = KP_BUF(HOSTS_MAX);
+    const struct kp_inventory *inventory = site->inventory;
+    kp_auto_free char *name = kp_inventory_endpoint_name(inventory);
+    for (size_t i = 0; i < inventory->node_count; i++)
+        kp_buf_addf(&out, "%s %s\n", inventory->nodes[i].address, inventory->nodes[i].name);
+    if (!strchr(inventory->kubernetes.endpoint, ':'))
+        kp_buf_addf(&out, "%s %s\n", endpoint_address(site, node, joined), name);
+    return kp_buf_steal(&out);
+}
+
+int kp_place_hosts(struct kp_site *site, struct kp_site_node *node, bool joined, struct kp_err *err)
+{
+    kp_auto_value(kp_buf) old = KP_BUF(HOSTS_MAX);
+    kp_auto_free char *block = hosts_block(site, node, joined);
+    bool found;
+    if (kp_session_get(node->session, "/etc/hosts", &old, &found, err) < 0)
+        return kp_wrap(err, "read /etc/hosts");
+    kp_auto_free char *text =
+        kp_hosts_merge(found ? kp_buf_slice(&old) : kp_slice_of("127.0.0.1 localhost\n"), block);
+    return kp_place(site, node, "/etc/hosts", kp_slice_of(text), 0644, NULL, err);
+}
+
+static int apply_hosts(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    bool begun, finished;
+    const char *step = node == kp_first(site) ? "kubeadm-init" : "kubeadm-join";
+    if (kp_recorded(site, node, step, &begun, &finished, err) < 0)
+        return -1;
+    return kp_place_hosts(site, node, finished, err);
+}
+
+static int apply_modules(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    static const char *const names[] = {"overlay", "br_netfilter"};
+    kp_auto_value(kp_change) change = {0};
+    if (kp_session_modules(node->session, names, KP_COUNT(names), site->dry_run ? KP_DRY_RUN : 0,
+                           &change, err) < 0)
+        return -1;
+    kp_step_changed(site, node, "load modules overlay, br_netfilter", &change);
+    return 0;
+}
+
+/* Why each: kubeadm wants forwarding and bridge filtering; panic, overcommit and keys are what the
+ * kubelet sets by itself or refuses to run without (protectKernelDefaults); NodePorts must not be
+ * handed out to clients; many pods watch many files. */
+static int apply_sysctl(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    static const char *const settings[] = {
+        "net.ipv4.ip_forward=1",
+        "net.bridge.bridge-nf-call-iptables=1",
+        "net.bridge.bridge-nf-call-ip6tables=1",
+        "net.ipv4.ip_local_reserved_ports=30000-32767",
+        "net.ipv6.conf.all.forwarding=1",
+        "vm.overcommit_memory=1",
+        "vm.panic_on_oom=0",
+        "kernel.panic=10",
+        "kernel.panic_on_oops=1",
+        "kernel.keys.root_maxkeys=1000000",
+        "kernel.keys.root_maxbytes=25000000",
+        "fs.inotify.max_user_instances=8192",
+        "fs.inotify.max_user_watches=524288",
+    };
+    const char *chosen[KP_COUNT(settings)];
+    size_t n = 0;
+    bool ipv6 = strchr(site->inventory->kubernetes.pods, ':') != NULL;
+    for (size_t i = 0; i < KP_COUNT(settings); i++) {
+        if (strstr(settings[i], "ipv6") && !ipv6)
+            continue;
+        chosen[n++] = settings[i];
+    }
+    kp_auto_value(kp_change) change = {0};
+    if (kp_session_sysctl(node->session, chosen, n, site->dry_run ? KP_DRY_RUN : 0, &change, err) <
+        0) {
+        if (!site->dry_run)
+            return -1;
+        // Keys of a module that is not loaded yet cannot be read: loading it was reported already.
+        change.changed = true;
+    }
+    kp_step_changed(site, node, "set kernel parameters (/etc/sysctl.d/90-kpack.conf)", &change);
+    return 0;
+}
+
+static int apply_swap(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    static const char *const ask[] = {"cat", "/proc/swaps", NULL};
+    static const char *const off[] = {"swapoff", "-a", NULL};
+    kp_auto_free char *swaps = NULL;
+    struct kp_change change = {.changed = true};
+    int status;
+    if (site->inventory->kubernetes.keep_swap)
+        return 0;
+    if (kp_ask(site, node, ask, 30, &status, &swaps, err) < 0)
+        return -1;
+    const char *second = strchr(swaps, '\n');
+    if (status == 0 && second && second[1]) {
+        if (!site->dry_run && kp_ask(site, node, off, 300, NULL, NULL, err) < 0)
+            return -1;
+        kp_step_changed(site, node, "turn swap off", &change);
+    }
+    return kp_place_unit(site, node, "swap.target", KP_UNIT_MASK, NULL, err);
+}
+
+/* The registry of a reference: "docker.io/library/x:1" -> "docker.io". */
+static struct kp_slice registry_of(const char *reference)
+{
+    const char *slash = strchr(reference, '/');
+    return (struct kp_slice){reference, slash ? (size_t)(slash - reference) : 0};
+}
+
+static bool seen_before(const struct kp_manifest *manifest, size_t at)
+{
+    struct kp_slice registry = registry_of(manifest->images[at].reference);
+    for (size_t i = 0; i < at; i++) {
+        struct kp_slice other = registry_of(manifest->images[i].reference);
+        if (other.len == registry.len && memcmp(other.ptr, registry.ptr, other.len) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* containerd before 2.1 refuses to know dial_timeout: it would ignore the whole file. */
+static bool knows_dial_timeout(const struct kp_manifest *manifest, const char *arch)
+{
+    const struct kp_file *containerd = kp_manifest_file(manifest, "containerd", arch);
+    struct kp_slice rest = kp_slice_of(containerd ? containerd->version : ""), part;
+    uint64_t major = 0, minor = 0;
+    if (!kp_slice_cut(&rest, '.', &part) || !kp_parse_u64(part, 999, &major) ||
+        !kp_slice_cut(&rest, '.', &part) || !kp_parse_u64(part, 999, &minor))
+        return false;
+    return major > 2 || (major == 2 && minor >= 1);
+}
+
+int kp_render_hosts_toml(char **out, const char *const *urls, const char *own, bool dial_timeout,
+                         struct kp_err *err)
+{
+    kp_auto(kp_vars) vars = kp_vars_new();
+    size_t n = 0, last = 0;
+    while (urls[n])
+        n++;
+    if (n == 0)
+        return kp_fail(err, KP_USAGE, "the site has no mirror");
+    // Own node first; the last of the rest is `server`, and not listed again.
+    for (size_t i = 0; i < n; i++)
+        if (!own || strcmp(urls[i], own) != 0)
+            last = i;
+    if (own && n > 1)
+        for (size_t i = 0; i < n; i++)
+            if (strcmp(urls[i], own) == 0)
+                kp_vars_add(vars, "first", "%s", urls[i]);
+    for (size_t i = 0; i < n; i++)
+        if (i != last && (!own || strcmp(urls[i], own) != 0))
+            kp_vars_add(vars, "first", "%s", urls[i]);
+    kp_vars_set(vars, "last", urls[last]);
+    kp_vars_set(vars, "dial_timeout", dial_timeout ? DIAL_TIMEOUT : "");
+    return kp_render(out, "hosts.toml", vars, err);
+}
+
+static int place_certs(struct kp_site *site, struct kp_site_node *node, struct kp_slice registry,
+                       const char *text, struct kp_err *err)
+{
+    kp_auto_free char *path =
+        kp_asprintf("%s/%.*s/hosts.toml", CERTS_FOLDER, (int)registry.len, registry.ptr);
+    return kp_place(site, node, path, kp_slice_of(text), 0644, NULL, err);
+}
+
+static int apply_certs(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    const struct kp_manifest *manifest = site->manifest;
+    kp_auto_free char *host = kp_network_url_host(node->node->address);
+    kp_auto_free char *own = node->node->mirror
+                                 ? kp_asprintf("https://%s:%u", host, site->inventory->mirror.port)
+                                 : NULL;
+    kp_auto_free char *text = NULL;
+    if (kp_place(site, node, KP_CA_FILE, kp_slice_of(site->mirror_ca), 0644, NULL, err) < 0 ||
+        kp_render_hosts_toml(&text, site->mirror_urls, own,
+                             knows_dial_timeout(manifest, node->arch), err) < 0 ||
+        place_certs(site, node, kp_slice_of("_default"), text, err) < 0)
+        return -1;
+    for (size_t i = 0; i < manifest->image_count; i++)
+        if (!seen_before(manifest, i) &&
+            place_certs(site, node, registry_of(manifest->images[i].reference), text, err) < 0)
+            return -1;
+    return 0;
+}
+
+static int apply_resolv(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    kp_auto(kp_vars) vars = kp_vars_new();
+    for (size_t i = 0; i < site->inventory->kubernetes.resolver_count; i++)
+        kp_vars_add(vars, "resolvers", "%s", site->inventory->kubernetes.resolvers[i]);
+    return kp_place_template(site, node, "/etc/kpack/resolv.conf", "resolv.conf", vars, NULL, err);
+}
+
+static int describe(const struct kp_site *site, char *out, size_t size)
+{
+    snprintf(out, size, "hosts, kernel parameters, swap, mirrors on %zu node%s", site->node_count,
+             site->node_count == 1 ? "" : "s");
+    return 0;
+}
+
+const struct kp_step kp_steps_prepare[] = {
+    {.name = "hosts",
+     .phase = "prepare",
+     .nodes = KP_STEP_ALL,
+     .apply = apply_hosts,
+     .describe = describe},
+    {.name = "modules", .phase = "prepare", .nodes = KP_STEP_ALL, .apply = apply_modules},
+    {.name = "sysctl", .phase = "prepare", .nodes = KP_STEP_ALL, .apply = apply_sysctl},
+    {.name = "swap", .phase = "prepare", .nodes = KP_STEP_ALL, .apply = apply_swap},
+    {.name = "certs-d", .phase = "prepare", .nodes = KP_STEP_ALL, .apply = apply_certs},
+    {.name = "resolv-conf", .phase = "prepare", .nodes = KP_STEP_ALL, .apply = apply_resolv},
+    {.name = NULL},
+};

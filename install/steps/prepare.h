@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What other steps and tests use of the phase prepare. */
+#pragma once
+
+#include "install/step.h"
+
+/* /etc/hosts with our block replaced, or put at the end; without block: taken away. kp_free. */
+char *kp_hosts_merge(struct kp_slice old, const char *block);
+/* Writes the block: all nodes and the cluster's own name, which points to a live control plane; on
+ * a control plane that has joined, to itself. */
+KP_CHECK int kp_place_hosts(struct kp_site *site, struct kp_site_node *node, bool joined,
+                            struct kp_err *err);
+/* certs.d/<registry>/hosts.toml (DESIGN §5): own mirror first, the last one as `server` with the CA
+ * at the top level and not listed again, so that nothing falls back to the internet. own may be
+ * NULL. */
+KP_CHECK int kp_render_hosts_toml(char **out, const char *const *urls, const char *own,
+                                  bool dial_timeout, struct kp_err *err);

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Phase prove: the cluster works, and here is how to reach it. */
+#include "install/health.h"
+#include "install/network.h"
+#include "install/steps/common.h"
+#include "install/steps/prove.h"
+
+#include "core/file.h"
+
+#define KUBECONFIG_MAX ((size_t)1 << 20)
+
+char *kp_kubeconfig_for(struct kp_slice admin_conf, const char *server)
+{
+    kp_auto_value(kp_buf) out = KP_BUF_SECRET(KUBECONFIG_MAX);
+    struct kp_slice line;
+    while (kp_slice_line(&admin_conf, &line)) {
+        struct kp_slice word = kp_slice_trim(line);
+        if (kp_slice_starts(word, "server:"))
+            kp_buf_addf(&out, "%.*sserver: %s\n", (int)(word.ptr - line.ptr), line.ptr, server);
+        else
+            kp_buf_addf(&out, "%.*s\n", (int)line.len, line.ptr);
+    }
+    return kp_buf_steal(&out);
+}
+
+/* By the control plane's address, which is in its certificate: the admin host need not know the
+ * cluster's own name. */
+static int apply_kubeconfig(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    kp_auto_value(kp_buf) admin = KP_BUF_SECRET(KUBECONFIG_MAX);
+    kp_auto_free char *path = kp_path_join(site->state_folder, "kubeconfig"), *old = NULL;
+    kp_auto_free char *host = kp_network_url_host(node->node->address);
+    kp_auto_free char *server = kp_asprintf("https://%s:%d", host, KP_API_PORT);
+    struct kp_err ignored;
+    bool found;
+    size_t len;
+    if (site->dry_run)
+        return 0;
+    if (kp_session_get(node->session, KP_ADMIN_CONF, &admin, &found, err) < 0)
+        return kp_wrap(err, "read " KP_ADMIN_CONF);
+    if (!found)
+        return kp_fail_as(err, KP_MISSING, "half_gone", KP_ADMIN_CONF " is gone");
+    admin.secret = true;
+    char *text = kp_kubeconfig_for(kp_buf_slice(&admin), server);
+    int result = 0;
+    if (kp_file_read(path, KUBECONFIG_MAX, &old, &len, &ignored) < 0 || strcmp(old, text) != 0) {
+        result = kp_file_write_atomic(path, kp_slice_of(text), 0600, err);
+        kp_step_changed(site, NULL, "write the kubeconfig", NULL);
+    }
+    kp_free_secret(text, strlen(text));
+    return result;
+}
+
+static bool anything_changed(const struct kp_site *site)
+{
+    for (size_t i = 0; i < site->node_count; i++)
+        if (site->nodes[i].changes)
+            return true;
+    return false;
+}
+
+/* Where nothing was changed since it was proven with this bundle, asking is enough. */
+static int apply_prove(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    kp_auto_value(kp_health) health = {0};
+    (void)node;
+    if (site->dry_run)
+        return 0;
+    bool deep = anything_changed(site) || !kp_health_was_proven(site);
+    if (kp_health_check(&health, site, deep, err) < 0)
+        return -1;
+    // A short look that finds all well leaves the deep report in its place.
+    if ((deep || !health.ok) && kp_health_store(&health, site, deep, err) < 0)
+        return -1;
+    if (health.ok)
+        return 0;
+    kp_fail_as(err, KP_FAILED, "not_proven", "the cluster does not work as it should: %s",
+               health.first_failure);
+    return kp_hint(err, "all findings are in %s/report.json", site->state_folder);
+}
+
+static int describe(const struct kp_site *site, char *out, size_t size)
+{
+    size_t n = site->node_count;
+    snprintf(out, size, "%zu node%s Ready · DNS from %zu · %zu pod pairs · Service · pull", n,
+             n == 1 ? "" : "s", n, kp_health_pairs(n));
+    return 0;
+}
+
+const struct kp_step kp_steps_prove[] = {
+    {.name = "kubeconfig",
+     .phase = "prove",
+     .nodes = KP_STEP_FIRST,
+     .apply = apply_kubeconfig,
+     .describe = describe},
+    {.name = "prove",
+     .phase = "prove",
+     .nodes = KP_STEP_FIRST,
+     .apply = apply_prove,
+     .whole = true},
+    {.name = NULL},
+};

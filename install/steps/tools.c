@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Phase tools: kubelet, kubeadm, kubectl; the kubelet is enabled, kubeadm starts it. */
+#include "install/steps/common.h"
+
+#define UNIT "kubelet.service"
+#define UNIT_FILE "/etc/systemd/system/" UNIT
+#define DROP_IN "/etc/systemd/system/kubelet.service.d/10-kubeadm.conf"
+
+static int apply_programs(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    static const char *const optional[] = {"kubectl", "etcd", "etcdctl", "etcdutl"};
+    if (kp_place_component(site, node, "kubeadm", NULL, err) < 0)
+        return -1;
+    for (size_t i = 0; i < KP_COUNT(optional); i++) {
+        const struct kp_file *file = kp_manifest_file(site->manifest, optional[i], node->arch);
+        if (file && (file->roles & node->node->roles) &&
+            kp_place_file(site, node, optional[i], false, NULL, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* A kubelet that runs already is restarted by what was changed beneath it; one that was never
+ * configured is left for kubeadm to start. */
+static int apply_kubelet(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    bool changed = false, configured;
+    kp_auto(kp_vars) none = kp_vars_new();
+    if (kp_place_component(site, node, "kubelet", &changed, err) < 0 ||
+        kp_place_template(site, node, UNIT_FILE, "kubelet.service", none, &changed, err) < 0 ||
+        kp_place_template(site, node, DROP_IN, "kubelet-kubeadm.conf", none, &changed, err) < 0 ||
+        kp_have_file(node, "/var/lib/kubelet/config.yaml", &configured, err) < 0)
+        return -1;
+    if (configured)
+        return kp_place_service(site, node, UNIT, changed, err);
+    if (changed && kp_place_unit(site, node, UNIT, KP_UNIT_RELOAD_DAEMON, NULL, err) < 0)
+        return -1;
+    return kp_place_enabled(site, node, UNIT, err);
+}
+
+static int describe(const struct kp_site *site, char *out, size_t size)
+{
+    snprintf(out, size, "kubelet, kubeadm, kubectl %s; images arrive in the background",
+             site->manifest->kubernetes);
+    return 0;
+}
+
+const struct kp_step kp_steps_tools[] = {
+    {.name = "kube-programs",
+     .phase = "tools",
+     .nodes = KP_STEP_ALL,
+     .apply = apply_programs,
+     .describe = describe},
+    {.name = "kubelet", .phase = "tools", .nodes = KP_STEP_ALL, .apply = apply_kubelet},
+    {.name = NULL},
+};
