@@ -29,7 +29,7 @@ int kp_body_reset(struct kp_body *body, struct kp_err *err)
     struct kp_digest ignored;
     kp_hash_finish(body->hash, &ignored);
     body->have = 0;
-    body->restart = false;
+    body->restart = body->resumed = false;
     body->job->resumed_from = 0;
     kp_buf_clear(&body->job->body);
     return body->partial ? kp_partial_reset(body->partial, err) : 0;
@@ -101,6 +101,7 @@ int kp_body_open(struct kp_body *body, enum kp_body_state *state, struct kp_err 
     if (hash_partial(body, err) < 0)
         return -1;
     job->resumed_from = body->have;
+    body->resumed = body->have > 0;
     return 0;
 }
 
@@ -138,6 +139,7 @@ int kp_body_begin(struct kp_body *body, const struct kp_answer *answer, const ch
                           "%s: sent with a Content-Encoding, though none was asked for", what);
     if (answer->status == 206) {
         total = answer->range_total;
+        body->resumed = true;
         if (!fits_partial(body, answer)) {
             body->restart = true;
             return kp_fail_as(err, KP_FAILED, "bad_answer",
@@ -203,7 +205,7 @@ static int wrong_digest(struct kp_body *body, const struct kp_digest *seen, cons
 {
     const struct kp_fetch_job *job = body->job;
     // why: a partial file may be of another version of the same name; one that began at 0 is not
-    body->restart = job->resumed_from > 0;
+    body->restart = body->resumed;
     if (!body->restart && body->partial)
         kp_partial_discard(body->partial);
     kp_fail_as(err, KP_DAMAGED, "checksum",

@@ -16,6 +16,7 @@ struct kp_body {
     struct kp_hash *hash;
     uint64_t have;    /* bytes that are there and hashed */
     uint64_t fetched; /* bytes that came by network since it was opened */
+    bool resumed;     /* what is there was not sent as one answer */
     bool restart;     /* what is there does not fit what the server has: reset, then ask anew */
 };
 

@@ -11,7 +11,6 @@
 #include <time.h>
 
 #define RECEIVE_BUFFER (256L << 10)
-#define BACKOFF_MAX 30.0
 #define BUSY_POLL 0.25
 #define SHOW_EVERY 0.1
 #define POLL_MOST 1.0
@@ -194,6 +193,20 @@ static char *part_of_url(const char *url, CURLUPart part)
     curl_free(text);
     curl_url_cleanup(parsed);
     return out ? out : kp_strdup("");
+}
+
+/* Location may be relative. CURLINFO_REDIRECT_URL is no help: it carries user and password over. */
+static char *join_url(const char *base, const char *location)
+{
+    char *text = NULL;
+    CURLU *url = curl_url();
+    if (*location && url && curl_url_set(url, CURLUPART_URL, base, 0) == CURLUE_OK &&
+        curl_url_set(url, CURLUPART_URL, location, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK)
+        (void)curl_url_get(url, CURLUPART_URL, &text, 0);
+    char *out = kp_strdup(text);
+    curl_free(text);
+    curl_url_cleanup(url);
+    return out;
 }
 
 static bool same_part(const char *a, const char *b, CURLUPart part)
@@ -440,14 +453,6 @@ static int end_badly(struct kp_transfer *t, struct kp_err *err)
     return job->failed ? job->failed(job->user, job, err) : -1;
 }
 
-static double backoff(const struct kp_transfer *t)
-{
-    double wait = t->fetch->options.backoff;
-    for (unsigned i = 1; i < t->attempts && wait < BACKOFF_MAX; i++)
-        wait *= 2;
-    return wait < BACKOFF_MAX ? wait : BACKOFF_MAX;
-}
-
 /* Queues the transfer anew after a wait, or ends it with *err where it had its chances. */
 static int try_again(struct kp_transfer *t, unsigned attempts, struct kp_err *err)
 {
@@ -470,7 +475,7 @@ static int try_again(struct kp_transfer *t, unsigned attempts, struct kp_err *er
         kp_hint(err, "run again then (what was fetched is kept), log in, or use a mirror");
         return end_badly(t, err);
     }
-    double wait = asked >= 0 ? asked : backoff(t);
+    double wait = asked >= 0 ? asked : kp_backoff(t->fetch->options.backoff, t->attempts);
     t->fetch->totals.retries++;
     t->wake_at = kp_now() + wait;
     t->state = WAITING;
@@ -501,9 +506,7 @@ static int finish_body(struct kp_transfer *t, struct kp_err *err)
 
 static int follow_redirect(struct kp_transfer *t, struct kp_err *err)
 {
-    char *target = NULL;
-    curl_easy_getinfo(t->easy, CURLINFO_REDIRECT_URL, &target);
-    kp_auto_free char *next = kp_strdup(target);
+    kp_auto_free char *next = join_url(t->url, t->answer.location);
     kp_auto_free char *what = what_of(t);
     if (!next || t->job->post) {
         kp_fail_as(err, KP_FAILED, "redirect", "%s: HTTP %u without a place to go to", what,
@@ -559,7 +562,7 @@ static int end_with_status(struct kp_transfer *t, struct kp_err *err)
         kp_status_fail(status, what, host, err);
         return try_again(t, t->fetch->options.attempts, err);
     }
-    if (status == 301 || status == 302 || status == 303 || status == 307 || status == 308)
+    if (kp_status_redirect(status))
         return follow_redirect(t, err);
     if (status == 416 && t->body.have) {
         if (t->answer.range_total && t->answer.range_total == t->body.have)

@@ -204,8 +204,10 @@ static int load_child(struct load *parent, struct variant *variant,
     if (!config && child->size > KP_OCI_MANIFEST_MAX)
         return kp_fail_as(err, KP_DAMAGED, "bad_image", "%s: a manifest larger than 4 MiB",
                           what_of(load));
-    if (take_from_cache(load, &taken, err) < 0 || taken)
-        return taken ? 0 : -1;
+    if (take_from_cache(load, &taken, err) < 0)
+        return -1;
+    if (taken)
+        return 0;
     kp_auto_free char *reference = kp_asprintf("sha256:%s", kp_digest_hex(&load->digest).hex);
     fetch_document(load, reference, true);
     return 0;
@@ -344,8 +346,10 @@ static int begin_image(struct resolving *r, struct kp_oci *oci, struct kp_oci_im
         !kp_digest_equal(image->digest, &image->parsed.digest))
         return kp_fail_as(err, KP_USAGE, "unexpected_digest", "image %s: sha256:%s is expected",
                           r->name, kp_digest_hex(image->digest).hex);
-    if (take_from_cache(root, &taken, err) < 0 || taken)
-        return taken ? 0 : -1;
+    if (take_from_cache(root, &taken, err) < 0)
+        return -1;
+    if (taken)
+        return 0;
     kp_auto_free char *reference = kp_asprintf("sha256:%s", kp_digest_hex(known).hex);
     fetch_document(root, reference, true);
     return 0;

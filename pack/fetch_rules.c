@@ -84,6 +84,8 @@ static bool take_header(struct kp_answer *answer, struct kp_slice name, struct k
         answer->encoded = value.len && !is_name(value, "identity");
     else if (is_name(name, "etag") && value.len > 2 && value.ptr[0] == '"')
         copy_value(answer->etag, sizeof(answer->etag), value);
+    else if (is_name(name, "location"))
+        copy_value(answer->location, sizeof(answer->location), value);
     else if (is_name(name, "last-modified"))
         copy_value(answer->modified, sizeof(answer->modified), value);
     else if (is_name(name, "content-type"))
@@ -114,6 +116,19 @@ bool kp_status_passing(unsigned status)
 {
     return status == 408 || status == 425 || status == 429 ||
            (status >= 500 && status != 501 && status != 505);
+}
+
+bool kp_status_redirect(unsigned status)
+{
+    return (status >= 301 && status <= 303) || status == 307 || status == 308;
+}
+
+double kp_backoff(double first, unsigned attempt)
+{
+    double wait = first;
+    for (unsigned i = 1; i < attempt && wait < KP_BACKOFF_MAX; i++)
+        wait *= 2;
+    return wait < KP_BACKOFF_MAX ? wait : KP_BACKOFF_MAX;
 }
 
 int kp_status_fail(unsigned status, const char *what, const char *host, struct kp_err *err)

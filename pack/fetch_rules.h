@@ -8,6 +8,8 @@
 #include <time.h>
 
 #define KP_HTTP_HEADERS_MAX ((size_t)256 << 10) /* of one answer */
+#define KP_BACKOFF_MAX 30.0
+#define KP_HTTP_LOCATION_MAX 8192
 #define KP_HTTP_CHALLENGE_MAX ((size_t)16 << 10)
 
 /* The answer's headers, as far as a download needs them. */
@@ -24,7 +26,8 @@ struct kp_answer {
     char modified[64];
     char content_type[128];
     char content_digest[160];
-    struct kp_buf challenge; /* WWW-Authenticate lines joined by '\n' */
+    char location[KP_HTTP_LOCATION_MAX]; /* as sent; "" where missing or longer */
+    struct kp_buf challenge;             /* WWW-Authenticate lines joined by '\n' */
     size_t header_bytes;
 };
 
@@ -38,6 +41,9 @@ bool kp_answer_header(struct kp_answer *answer, struct kp_slice line, time_t now
 double kp_retry_after(struct kp_slice value, time_t now);
 /* Worth another try: 408, 425, 429 and 5xx but 501 and 505. */
 bool kp_status_passing(unsigned status);
+bool kp_status_redirect(unsigned status); /* 301, 302, 303, 307, 308 */
+/* Seconds to wait before attempt n + 1 (n from 1): doubled each time, at most KP_BACKOFF_MAX. */
+double kp_backoff(double first, unsigned attempt);
 /* The error of a status that is no success; `what` is the URL as people should see it, host for the
  * hint. */
 int kp_status_fail(unsigned status, const char *what, const char *host, struct kp_err *err);
