@@ -14,6 +14,7 @@ enum { /* ustar, POSIX.1-1988 */
        TAR_TYPE = 156,
        TAR_MAGIC = 257,
 };
+static const uint8_t tar_magic[] = {'u', 's', 't', 'a', 'r', '\0', '0', '0'}; // and version
 #define TAR_NAME_MAX 100
 #define TAR_SIZE_DIGITS 11
 
@@ -81,16 +82,16 @@ size_t kp_layout_block_stored(const struct kp_block *block)
 
 static void put_octal(uint8_t *field, int digits, uint64_t value)
 {
-    char text[24];
-    snprintf(text, sizeof(text), "%0*llo", digits, (unsigned long long)value);
-    memcpy(field, text, (size_t)digits + 1);
+    field[digits] = '\0';
+    for (int i = digits; i-- > 0; value >>= 3)
+        field[i] = (uint8_t)('0' + (value & 7));
 }
 
 static void put_tar_header(uint8_t out[KP_TAR_BLOCK], const char *path, uint64_t size)
 {
     unsigned sum = 0;
     memset(out, 0, KP_TAR_BLOCK);
-    memcpy(out + TAR_NAME, path, strnlen(path, TAR_NAME_MAX - 1));
+    memccpy(out + TAR_NAME, path, '\0', TAR_NAME_MAX - 1);
     put_octal(out + TAR_MODE, 7, 0644);
     put_octal(out + TAR_UID, 7, 0);
     put_octal(out + TAR_GID, 7, 0);
@@ -98,7 +99,7 @@ static void put_tar_header(uint8_t out[KP_TAR_BLOCK], const char *path, uint64_t
     put_octal(out + TAR_MTIME, 11, 0);
     memset(out + TAR_CHECKSUM, ' ', 8);
     out[TAR_TYPE] = '0';
-    memcpy(out + TAR_MAGIC, "ustar\00000", 8);
+    memcpy(out + TAR_MAGIC, tar_magic, sizeof(tar_magic));
     for (size_t i = 0; i < KP_TAR_BLOCK; i++)
         sum += out[i];
     put_octal(out + TAR_CHECKSUM, 6, sum); // six digits, NUL, and the blank that is there

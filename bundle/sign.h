@@ -7,8 +7,8 @@
 
 #include "bundle/trust.h"
 
-#define KP_SIG_SIZE 16384
-#define KP_SIGNATURES_MAX 64
+#define KP_SIG_SIZE ((size_t)16384)
+#define KP_SIGNATURES_MAX ((size_t)64)
 
 struct kp_key; /* a private key */
 /* Makes a key; writes NAME.key (PKCS#8 PEM, 0600) and NAME.pub (0644) into the folder (made 0700);

@@ -25,7 +25,7 @@ int kp_signature_add(struct kp_signature_set *set, const struct kp_signature *si
         at++;
     bool there = at < set->count && compare_ids(&set->items[at].key_id, &signature->key_id) == 0;
     if (!there && set->count == KP_SIGNATURES_MAX)
-        return kp_fail(err, KP_FAILED, "a bundle takes at most %d signatures", KP_SIGNATURES_MAX);
+        return kp_fail(err, KP_FAILED, "a bundle takes at most %zu signatures", KP_SIGNATURES_MAX);
     if (!there) {
         memmove(&set->items[at + 1], &set->items[at], (set->count - at) * sizeof(set->items[0]));
         set->count++;

@@ -9,8 +9,8 @@
 
 #define KP_TRUST_KEYS_MAX 64
 #define KP_KEY_FILE_MAX 16384
-#define KP_ED25519_SIGNATURE 64
-#define KP_ED25519_KEY 32
+#define KP_ED25519_SIGNATURE ((size_t)64)
+#define KP_ED25519_KEY ((size_t)32)
 
 struct kp_trust;
 struct kp_trust *kp_trust_new(void);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#define KP_ERR_DEFINITIONS
 #include "core/err.h"
 
 #include <errno.h>

@@ -49,3 +49,12 @@ int kp_wrap(struct kp_err *err, const char *fmt, ...) KP_PRINTF(2, 3);
 int kp_hint(struct kp_err *err, const char *fmt, ...) KP_PRINTF(2, 3);
 /* The errno's text; thread-safe. */
 const char *kp_strerror(int sys);
+
+/* clang-tidy sees one file at a time: it has to be told that these always return -1. */
+#if defined(__clang_analyzer__) && !defined(KP_ERR_DEFINITIONS)
+#define kp_fail(...) (kp_fail(__VA_ARGS__), -1)
+#define kp_fail_as(...) (kp_fail_as(__VA_ARGS__), -1)
+#define kp_fail_sys(...) (kp_fail_sys(__VA_ARGS__), -1)
+#define kp_wrap(...) (kp_wrap(__VA_ARGS__), -1)
+#define kp_hint(...) (kp_hint(__VA_ARGS__), -1)
+#endif

@@ -65,7 +65,7 @@ Test(bundle_sign, block_takes_its_most_and_no_more)
     struct kp_signature_set set = {.count = 0}, again;
     char block[KP_SIG_SIZE];
     struct kp_signature signature = {.bytes = {0}};
-    for (int i = 0; i <= KP_SIGNATURES_MAX; i++) {
+    for (size_t i = 0; i <= KP_SIGNATURES_MAX; i++) {
         signature.key_id.bytes[31] = (uint8_t)i;
         cr_expect_eq(kp_signature_add(&set, &signature, NULL), i < KP_SIGNATURES_MAX ? 0 : -1);
     }
@@ -277,7 +277,8 @@ Test(bundle_sign, torn_block_is_hinted_at_and_finished_by_the_next_call)
     struct kp_digest id = kp_bundle_manifest(bundle)->id;
     struct kp_slice text = kp_bundle_manifest_bytes(bundle);
     memcpy(block, kp_bundle_signature_block(bundle).ptr, KP_SIG_SIZE);
-    kp_auto_free char *saved = kp_asprintf("%s\n%.*s", kp_digest_hex(&id).hex, KP_SIG_SIZE, block);
+    kp_auto_free char *saved =
+        kp_asprintf("%s\n%.*s", kp_digest_hex(&id).hex, (int)KP_SIG_SIZE, block);
     cr_assert_eq(kp_file_write_atomic(beside, kp_slice_of(saved), 0644, &err), 0);
     kp_auto_fd int fd = open(f.bundle, O_RDWR);
     uint64_t at = kp_layout_entry_size(text.len) + KP_ENTRY_HEAD_MAX + KP_BLOCK_HEADER;
@@ -302,7 +303,8 @@ Test(bundle_sign, block_left_beside_by_another_bundle_is_not_used)
     fixture_write(&f);
     kp_sha256("other", 5, &id);
     kp_signatures_format(&none, block);
-    kp_auto_free char *saved = kp_asprintf("%s\n%.*s", kp_digest_hex(&id).hex, KP_SIG_SIZE, block);
+    kp_auto_free char *saved =
+        kp_asprintf("%s\n%.*s", kp_digest_hex(&id).hex, (int)KP_SIG_SIZE, block);
     cr_assert_eq(kp_file_write_atomic(beside, kp_slice_of(saved), 0644, &err), 0);
     cr_assert_eq(kp_bundle_sign_file(f.bundle, other, &err), 0, "%s", err.message);
     cr_assert_eq(open_bundle(f.trust, &signers, &err), 0, "%s", err.message);
