@@ -216,7 +216,7 @@ static int fetch_token(struct access *access, struct kp_err *err)
     const char *realm = access->registry->challenge.realm;
     struct kp_fetch_job *job = &access->job;
     const struct kp_site *site = NULL;
-    char *form;
+    char *form = NULL;
     if (check_realm(access, err) < 0 || form_of(access, &form, err) < 0)
         return -1;
     kp_auto_free char *url =

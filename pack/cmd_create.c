@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/file.h"
+#include "core/interrupt.h"
+#include "core/text.h"
+#include "pack/assemble.h"
+#include "pack/commands.h"
+#include "pack/create_screen.h"
+#include "pack/keys.h"
+#include "pack/lock.h"
+#include "pack/own.h"
+#include "pack/resolve.h"
+#include "pack/sources.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <sys/utsname.h>
+
+#define BUNDLE_SUFFIX ".tar.zst"
+
+struct create_options {
+    const char *k8s, *arch, *network, *release, *mirrors, *lock, *output, *key, *cache;
+    struct kp_text_list images, image_files, manifests, packages, waived, libexec;
+    uint64_t jobs, level, serial;
+    bool plan, unsigned_, json, quiet;
+};
+const size_t kp_create_size = sizeof(struct create_options);
+
+#define FIELD(member) offsetof(struct create_options, member)
+const struct kp_option kp_create_options[] = {
+    {"k8s", 0, KP_OPT_TEXT, FIELD(k8s), "VERSION", "v1.30 (its newest patch) or v1.30.14", 0},
+    {"arch", 0, KP_OPT_TEXT, FIELD(arch), "LIST", "amd64,arm64 (default: this machine's)", 0},
+    {"network", 0, KP_OPT_TEXT, FIELD(network), "NAME", "flannel (default) or none", 0},
+    {"image", 0, KP_OPT_LIST, FIELD(images), "REF", "a further image", 0},
+    {"images", 0, KP_OPT_LIST, FIELD(image_files), "FILE", "further images, one per line", 0},
+    {"manifest", 0, KP_OPT_LIST, FIELD(manifests), "FILE|URL", "YAML to apply to the cluster", 0},
+    {"package", 0, KP_OPT_LIST, FIELD(packages), "FILE", "a .deb or .rpm to carry to the nodes", 0},
+    {"waive", 0, KP_OPT_LIST, FIELD(waived), "REF",
+     "an image that may be missing though a manifest names it", 0},
+    {"release", 0, KP_OPT_TEXT, FIELD(release), "FILE", "another release file", 0},
+    {"mirrors", 0, KP_OPT_TEXT, FIELD(mirrors), "FILE", "where sources are really fetched from", 0},
+    {"lock", 0, KP_OPT_TEXT, FIELD(lock), "FILE",
+     "make the bundle of this lock again, byte for byte", 0},
+    {"plan", 0, KP_OPT_FLAG, FIELD(plan), NULL, "show what and how much, fetch nothing large", 0},
+    {"jobs", 'j', KP_OPT_NUMBER, FIELD(jobs), "N", "downloads at once (default 8)",
+     KP_FETCH_JOBS_MAX},
+    {"level", 0, KP_OPT_NUMBER, FIELD(level), "N", "zstd level of files (default 3)", KP_LEVEL_MAX},
+    {"serial", 0, KP_OPT_NUMBER, FIELD(serial), "N", "serial (default: seconds since 1970, UTC)",
+     INT64_MAX},
+    {"output", 'o', KP_OPT_TEXT, FIELD(output), "FILE",
+     "default: k8s-VERSION-NETWORK-ARCH.tar.zst here", 0},
+    {"key", 0, KP_OPT_TEXT, FIELD(key), "KEY",
+     "signing key: a file, or a name in ~/.config/kpack/keys", 0},
+    {"unsigned", 0, KP_OPT_FLAG, FIELD(unsigned_), NULL, "sign later, by kpack sign", 0},
+    {"cache", 0, KP_OPT_TEXT, FIELD(cache), "DIR", "default: ~/.cache/kpack", 0},
+    {"libexec", 0, KP_OPT_LIST, FIELD(libexec), "DIR",
+     "folder with ARCH/kinstall, knode, kregistry", 0},
+    {"json", 0, KP_OPT_FLAG, FIELD(json), NULL, "one JSON document on stdout", 0},
+    {"quiet", 'q', KP_OPT_FLAG, FIELD(quiet), NULL, "no progress", 0},
+    {0},
+};
+
+struct creating {
+    const struct create_options *o;
+    struct kp_screen *screen;
+    struct kp_releases *releases; // the plan borrows from it
+    struct kp_plan *plan;
+    struct kp_cache *cache;
+    struct kp_mirrors *mirrors;
+    struct kp_create_screen *shown;
+    struct kp_fetch *fetch;
+    struct kp_gather *gather;
+    struct kp_scan *scan;
+    struct kp_signing_key key;
+    char *output, *lock;
+    json_t *warnings;
+    double begin;
+};
+
+static void creating_release(struct creating *c)
+{
+    kp_scan_free(c->scan);
+    kp_gather_free(c->gather);
+    kp_fetch_free(c->fetch);
+    kp_create_screen_free(c->shown);
+    kp_mirrors_free(c->mirrors);
+    kp_cache_free(c->cache);
+    kp_plan_free(c->plan);
+    kp_releases_free(c->releases);
+    kp_signing_key_release(&c->key);
+    kp_screen_free(c->screen);
+    kp_free(c->output);
+    kp_free(c->lock);
+    json_decref(c->warnings);
+}
+KP_DEFINE_AUTO_VALUE(creating);
+
+static void warn(struct creating *c, const char *fmt, ...) KP_PRINTF(2, 3);
+static void warn(struct creating *c, const char *fmt, ...)
+{
+    char text[KP_ERR_MESSAGE_MAX];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    json_array_append_new(c->warnings, json_string(text));
+    kp_screen_line(c->screen, "warning   %s", text);
+}
+
+static const char *host_arch(void)
+{
+    struct utsname system;
+    bool arm = uname(&system) == 0 && strcmp(system.machine, "aarch64") == 0;
+    return arm ? "arm64" : "amd64";
+}
+
+static int make_plan(struct creating *c, struct kp_err *err)
+{
+    const struct create_options *o = c->o;
+    kp_auto_free char *base = kp_own_base();
+    kp_auto_free char *libexec = kp_path_join(base, "libexec/kpack");
+    struct kp_request request = {
+        .kubernetes = o->k8s,
+        .arches = o->arch ? o->arch : host_arch(),
+        .network = o->network ? o->network : KP_DEFAULT_NETWORK,
+        .images = &o->images,
+        .image_files = &o->image_files,
+        .manifests = &o->manifests,
+        .packages = &o->packages,
+        .waived = &o->waived,
+        .libexec = &o->libexec,
+        .libexec_default = libexec,
+        .level = o->level ? (int)o->level : KP_LEVEL_DEFAULT,
+        .serial = o->serial,
+    };
+    if (o->lock) {
+        if (kp_lock_load(&c->plan, o->lock, err) < 0)
+            return -1;
+        return kp_sources_find(c->plan, &request, err);
+    }
+    if (!o->k8s)
+        return kp_fail(err, KP_USAGE, "--k8s VERSION is needed (or --lock FILE)");
+    if (kp_sources_release(&c->releases, o->k8s, o->release, base, err) < 0)
+        return -1;
+    request.releases = c->releases;
+    return kp_resolve(&c->plan, &request, err);
+}
+
+static int check_options(const struct create_options *o, struct kp_err *err)
+{
+    if (!o->lock)
+        return 0;
+    if (o->k8s || o->arch || o->network || o->release || o->images.count || o->image_files.count ||
+        o->waived.count || o->level || o->serial)
+        return kp_fail(err, KP_USAGE,
+                       "--lock decides what goes in; of the others only --manifest, --package and "
+                       "--libexec can stand beside it, to find files again");
+    return 0;
+}
+
+static void warn_insecure(void *user, const struct kp_site *site)
+{
+    warn(user, "certificates of %s are not checked, as the mirrors file says", site->to);
+}
+
+static int begin(struct creating *c, struct kp_err *err)
+{
+    const struct create_options *o = c->o;
+    c->output =
+        o->output ? kp_path_expand(o->output) : kp_asprintf("%s" BUNDLE_SUFFIX, c->plan->name);
+    size_t stem = strlen(c->output) -
+                  (kp_ends_with(c->output, BUNDLE_SUFFIX) ? sizeof(BUNDLE_SUFFIX) - 1 : 0);
+    c->lock = kp_asprintf("%.*s.lock.json", (int)stem, c->output);
+    if (kp_cache_open(&c->cache, o->cache, err) < 0 ||
+        kp_mirrors_load(&c->mirrors, o->mirrors, err) < 0)
+        return -1;
+    kp_mirrors_insecure(c->mirrors, warn_insecure, c);
+    c->shown = kp_create_screen_new(c->screen);
+    struct kp_fetch_options options = {
+        .cache = c->cache,
+        .mirrors = c->mirrors,
+        .watch = kp_create_watch(c->shown),
+        .jobs = (unsigned)o->jobs,
+    };
+    c->fetch = kp_fetch_new(&options);
+    c->gather = kp_gather_new(c->plan, c->cache, c->fetch);
+    return 0;
+}
+
+static void warn_unexpected(struct creating *c)
+{
+    for (size_t i = 0; i < c->plan->image_count; i++) {
+        const struct kp_plan_image *image = &c->plan->images[i];
+        if (image->checked == KP_CHECKED_EXPECTED_MISMATCH)
+            warn(c,
+                 "%s is sha256:%.12s…, the release file expects sha256:%.12s…; noted in the "
+                 "provenance",
+                 image->reference, kp_digest_hex(&image->root).hex,
+                 kp_digest_hex(&image->expected).hex);
+    }
+}
+
+static void say_missing(struct creating *c)
+{
+    for (size_t i = 0; c->scan->missing_count > 1 && i < c->scan->missing_count; i++) {
+        const struct kp_scan_miss *miss = &c->scan->missing[i];
+        kp_screen_line(c->screen, "missing   %s   %s   %s", miss->reference, miss->where,
+                       miss->path);
+    }
+}
+
+static int find_out(struct creating *c, struct kp_err *err)
+{
+    if (kp_gather_documents(c->gather, err) < 0)
+        return -1;
+    warn_unexpected(c);
+    c->scan = kp_scan_new(c->plan);
+    if (kp_gather_scan(c->gather, c->scan, err) < 0) {
+        say_missing(c);
+        return -1;
+    }
+    return 0;
+}
+
+static int fetch_all(struct creating *c, struct kp_err *err)
+{
+    struct kp_gather_sizes sizes = kp_gather_measure(c->gather);
+    kp_auto_free char *summary = kp_plan_summary(c->gather);
+    char *second = strchr(summary, '\n');
+    *second = '\0';
+    kp_screen_line(c->screen, "%s", summary);
+    kp_screen_line(c->screen, "%s", second + 1);
+    kp_create_expect(c->shown, sizes.fetch);
+    if (kp_gather_blobs(c->gather, err) < 0)
+        return -1;
+    kp_screen_total(c->screen, 0, 0);
+    kp_screen_line(
+        c->screen,
+        "complete  every image named in %zu manifest%s and %zu static pods is in the bundle",
+        c->scan->manifests, c->scan->manifests == 1 ? "" : "s", c->scan->static_pods);
+    return 0;
+}
+
+static void show_writing(void *user, uint64_t done, uint64_t total)
+{
+    (void)total;
+    kp_row_set(user, done);
+}
+
+static uint64_t content_size(const struct kp_manifest *m)
+{
+    uint64_t size = 0;
+    for (size_t i = 0; i < m->blob_count; i++)
+        size += m->blobs[i].size;
+    return size;
+}
+
+static int write_bundle(struct creating *c, struct kp_bundle_written *written, struct kp_err *err)
+{
+    kp_auto(kp_manifest) manifest = NULL;
+    struct kp_assembling assembling = {.gather = c->gather, .key = c->key.key};
+    struct kp_row *row = NULL;
+    if (kp_interrupt_check(err) < 0 || kp_assemble(&manifest, c->gather, err) < 0)
+        return -1;
+    if (kp_screen_live(c->screen)) {
+        row = kp_screen_row(c->screen, "write", content_size(manifest));
+        assembling.progress = show_writing;
+        assembling.user = row;
+    }
+    int result = kp_assemble_write(&assembling, manifest, c->output, written, err);
+    if (row)
+        kp_row_done(row, NULL);
+    return result;
+}
+
+static int write_lock(struct creating *c, struct kp_err *err)
+{
+    kp_auto_free char *text = kp_lock_dump(c->plan);
+    return kp_file_write_atomic(c->lock, kp_slice_of(text), 0644, err);
+}
+
+static void add_program(void *user, const char *text)
+{
+    json_array_append_new(user, json_string(text));
+}
+
+static void say_program(void *user, const char *text)
+{
+    struct creating *c = user;
+    kp_screen_line(c->screen, "          %s", text);
+}
+
+static void say_programs(struct creating *c)
+{
+    if (!c->plan->programs[0])
+        return;
+    kp_screen_line(c->screen, "nodes     must have these packages, which are not in the bundle:");
+    kp_plan_programs(c->plan, say_program, c);
+}
+
+static void say_key(struct creating *c)
+{
+    char fingerprint[80];
+    if (!c->key.made)
+        return;
+    kp_fingerprint(kp_key_id(c->key.key), fingerprint);
+    kp_screen_line(c->screen, "new key   %s   made just now, as there was none", c->key.path);
+    kp_screen_line(
+        c->screen,
+        "          give %.*s.pub to the site by another way than the bundle, and compare",
+        (int)strlen(c->key.path) - 4, c->key.path);
+    kp_screen_line(c->screen, "          %s", fingerprint);
+}
+
+static void report_json(struct creating *c, const struct kp_bundle_written *written)
+{
+    json_t *programs = json_array();
+    kp_plan_programs(c->plan, add_program, programs);
+    kp_auto_json out = json_pack(
+        "{s:s, s:s, s:s, s:I, s:s, s:I, s:s, s:s?, s:f, s:O, s:o}", "bundle", c->output, "name",
+        c->plan->name, "id", kp_digest_hex(&written->id).hex, "size", (json_int_t)written->size,
+        "sha256", kp_digest_hex(&written->sha256).hex, "serial", (json_int_t)c->plan->serial,
+        "lock", c->lock, "key", c->key.key ? kp_digest_hex(kp_key_id(c->key.key)).hex : NULL,
+        "seconds", kp_now() - c->begin, "warnings", c->warnings, "packages", programs);
+    if (c->key.made)
+        json_object_set_new(out, "key_made", json_string(c->key.path));
+    kp_json_print(out);
+}
+
+static void report(struct creating *c, const struct kp_bundle_written *written)
+{
+    say_programs(c);
+    say_key(c);
+    if (c->o->json) {
+        report_json(c, written);
+        return;
+    }
+    if (c->key.key) {
+        struct kp_digest_text id = kp_digest_hex(kp_key_id(c->key.key));
+        printf("signed    key %.4s…%s (%s)  %s\n", id.hex, id.hex + 60, c->key.name, c->key.path);
+    } else {
+        printf("unsigned  sign it by kpack sign %s\n", c->output);
+    }
+    printf("wrote     %s   %s   sha256 %s   lock %s   %s\n", c->output,
+           kp_text_bytes(written->size).s, kp_digest_hex(&written->sha256).hex, c->lock,
+           kp_text_seconds(kp_now() - c->begin).s);
+}
+
+static int show_plan(struct creating *c)
+{
+    if (!c->o->json) {
+        kp_plan_print(c->gather);
+        say_programs(c);
+        return 0;
+    }
+    kp_auto_json out = kp_plan_json(c->gather);
+    json_object_set(out, "warnings", c->warnings);
+    kp_json_print(out);
+    return 0;
+}
+
+int kp_cmd_create(void *options, int argc, char **argv, struct kp_err *err)
+{
+    const struct create_options *o = options;
+    struct kp_bundle_written written;
+    (void)argc;
+    (void)argv;
+    kp_auto_value(creating) c = {.o = o, .begin = kp_now(), .warnings = json_array()};
+    c.screen = kp_screen_new(o->quiet || o->json ? KP_SCREEN_QUIET : KP_SCREEN_AUTO);
+    if (check_options(o, err) < 0 || make_plan(&c, err) < 0 || begin(&c, err) < 0)
+        return -1;
+    // the key first: a missing one must not show only after the long part
+    if (!o->plan && !o->unsigned_ && kp_signing_key_find(&c.key, o->key, true, err) < 0)
+        return -1;
+    if (find_out(&c, err) < 0)
+        return -1;
+    if (o->plan)
+        return show_plan(&c);
+    if (fetch_all(&c, err) < 0 || write_bundle(&c, &written, err) < 0 || write_lock(&c, err) < 0)
+        return -1;
+    report(&c, &written);
+    return 0;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The commands of kpack, and what several of them share. */
+#pragma once
+
+#include "bundle/bundle.h"
+#include "core/cli.h"
+
+extern const struct kp_option kp_create_options[], kp_keygen_options[], kp_sign_options[],
+    kp_verify_options_table[], kp_inspect_options[], kp_extract_options[];
+
+struct kp_reading_options { /* of verify, inspect, list and extract */
+    struct kp_text_list keys;
+    bool json, quiet;
+    struct kp_text_list files; /* extract */
+    const char *arch, *to, *oci;
+};
+extern const size_t kp_create_size;
+
+int kp_cmd_create(void *options, int argc, char **argv, struct kp_err *err);
+int kp_cmd_keygen(void *options, int argc, char **argv, struct kp_err *err);
+int kp_cmd_sign(void *options, int argc, char **argv, struct kp_err *err);
+int kp_cmd_verify(void *options, int argc, char **argv, struct kp_err *err);
+int kp_cmd_inspect(void *options, int argc, char **argv, struct kp_err *err);
+int kp_cmd_list(void *options, int argc, char **argv, struct kp_err *err);
+int kp_cmd_extract(void *options, int argc, char **argv, struct kp_err *err);
+
+struct kp_signing_options { /* of keygen and sign */
+    const char *key, *folder;
+    bool json, quiet;
+};
+
+/* The trust folders and the --key files. *out: kp_trust_free. */
+KP_CHECK int kp_load_trust(struct kp_trust **out, const struct kp_text_list *keys,
+                           struct kp_err *err);
+/* Opens and checks the signatures. */
+KP_CHECK int kp_open_trusted(struct kp_bundle **out, const char *path,
+                             const struct kp_text_list *keys, struct kp_trust **trust,
+                             struct kp_signers *signers, struct kp_err *err);
+/* "signed by site-2026 (7f3a…c9)", with the unknown ones; in buf. */
+void kp_signers_text(const struct kp_signers *signers, struct kp_buf *buf);
+json_t *kp_signers_json(const struct kp_signers *signers);
