@@ -10,5 +10,9 @@ add_executable(bundle_make bundle_make.c)
 target_link_libraries(bundle_make PRIVATE bundle_fixture)
 add_test(NAME interop/auditor
     COMMAND ${CMAKE_SOURCE_DIR}/tests/interop/auditor_test.sh $<TARGET_FILE:bundle_make>)
-set_tests_properties(interop/auditor PROPERTIES LABELS interop TIMEOUT 120)
+add_test(NAME interop/disk_full
+    COMMAND ${CMAKE_SOURCE_DIR}/tests/interop/disk_full.sh $<TARGET_FILE:bundle_make>)
+set_tests_properties(interop/auditor interop/disk_full PROPERTIES LABELS interop TIMEOUT 120)
+set_tests_properties(interop/disk_full PROPERTIES SKIP_RETURN_CODE 77)
 kp_fail_on_sanitizer(interop/auditor)
+kp_fail_on_sanitizer(interop/disk_full)

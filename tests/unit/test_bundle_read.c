@@ -136,3 +136,24 @@ Test(bundle_read, file_that_grows_or_shrinks_after_open_is_noticed)
         cr_expect_eq(err.code, KP_DAMAGED, "%s", err.message);
     }
 }
+
+/* A bundle made by the first version of the format: readers of all later ones must take it. */
+Test(bundle_read, golden_bundle_of_version_1_is_read)
+{
+    kp_auto(kp_bundle) golden = NULL;
+    kp_auto(kp_trust) trust = kp_trust_new();
+    struct kp_err err = KP_ERR_INIT;
+    struct kp_signers signers;
+    cr_assert_eq(kp_trust_add_file(trust, KP_TEST_DATA "/bundle/golden.pub", &err), 0, "%s",
+                 err.message);
+    cr_assert_eq(
+        kp_bundle_open(&golden, KP_TEST_DATA "/bundle/golden.tar.zst", trust, &signers, &err), 0,
+        "%s", err.message);
+    cr_expect_eq(kp_bundle_verify(golden, NULL, NULL, &err), 0, "%s", err.message);
+    const struct kp_manifest *m = kp_bundle_manifest(golden);
+    cr_expect_str_eq(kp_digest_hex(&m->id).hex,
+                     "363a2c6d96a8d5b2a65b156b250ba16046bdbb22eb8192f731d4a9c4095e78cd");
+    cr_expect_str_eq(signers.items[0].name, "golden");
+    cr_expect_str_eq(m->expires, "2030-01-01T00:00:00Z");
+    cr_assert_not_null(m->provenance);
+}
