@@ -59,7 +59,7 @@ static bool same_value(struct kp_slice a, struct kp_slice b)
 static int set_now(const char *setting, bool dry_run, struct kp_buf *diff, struct kp_err *err)
 {
     kp_auto_free char *path = NULL, *text = NULL;
-    const char *value;
+    const char *value = NULL;
     size_t len;
     if (read_setting(setting, &path, &value, err) < 0)
         return -1;
