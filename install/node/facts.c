@@ -20,7 +20,8 @@
  * null, kubeadm {path, version} or null, units {name: state}, record (bool: /var/lib/kpack/cluster
  * exists)
  *
- * kinstall adds system.clock_difference and clock_uncertainty (seconds, node minus admin host; by a round trip of op clock).
+ * kinstall adds system.clock_difference and clock_uncertainty (seconds, node minus admin host; by a
+ * round trip of op clock).
  *
  * Arguments: programs, modules, sysctls, paths: lists of names that are asked for.
  */

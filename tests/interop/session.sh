@@ -190,7 +190,7 @@ all() {
     rm -f "$work/child"
 }
 TRANSPORT=openssh all
-[ "${SESSION_LIBSSH2:-}" = 1 ] && TRANSPORT=libssh2 all
+TRANSPORT=libssh2 all
 
 errors() {
     echo "== errors, ${TRANSPORT}"
@@ -213,7 +213,7 @@ errors() {
     has "an option as address" "$work/e6" "has characters that it may not have"
 }
 TRANSPORT=openssh errors
-[ "${SESSION_LIBSSH2:-}" = 1 ] && TRANSPORT=libssh2 errors
+TRANSPORT=libssh2 errors
 
 # Trust: another signer, an older serial, a signature that does not fit.
 mkdir "$work/other"

@@ -285,6 +285,11 @@ static int drive(void *user, int argc, char **argv, struct kp_err *err)
     if (o->transport)
         target.transport =
             strcmp(o->transport, "libssh2") == 0 ? KP_TRANSPORT_LIBSSH2 : KP_TRANSPORT_OPENSSH;
+    // So that a test can end this very process.
+    kp_auto_free char *pid = kp_asprintf("%d\n", (int)getpid());
+    if (getenv("DRIVER_PID") &&
+        kp_file_write_atomic(getenv("DRIVER_PID"), kp_slice_of(pid), 0644, err) < 0)
+        return -1;
     struct kp_session_bundle handed = {bundle, trust};
     if (kp_session_open(&session, &target, &handed, err) < 0)
         return -1;
