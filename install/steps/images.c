@@ -141,8 +141,10 @@ int kp_images_start(struct kp_site *site, struct kp_site_node *node, struct kp_e
     kp_step_changed(site, node, what, &change);
     if (site->dry_run)
         return 0;
-    if (is_active(site, node, &active, err) < 0 || active)
-        return active ? 0 : -1;
+    if (is_active(site, node, &active, err) < 0)
+        return -1;
+    if (active)
+        return 0;
     add_missing(argv, 10, states, n);
     return kp_ask(site, node, argv, 60, NULL, NULL, err);
 }

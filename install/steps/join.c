@@ -233,7 +233,7 @@ static int apply_forget(struct kp_site *site, struct kp_site_node *node, struct 
     kp_auto_free char *secret = kp_asprintf("bootstrap-token-%.6s", site->join.token);
     const char *argv[] = {"delete", "secret", secret, "-n", "kube-system", "--ignore-not-found",
                           NULL};
-    explicit_bzero(&site->join, sizeof(site->join));
+    explicit_bzero(site->join.token, sizeof(site->join.token));
     struct kp_slice none = {0};
     return kp_kube(site, argv, none, NULL, err);
 }
