@@ -190,23 +190,21 @@ void kp_rule_programs(const struct kp_look *look)
     const json_t *os = json_object_get(look->system, "os");
     const json_t *programs = json_object_get(look->system, "programs");
     enum kp_family family = kp_family_of(kp_fact_text(os, "id"), kp_fact_text(os, "id_like"));
-    const char *name;
-    json_t *path;
-    json_object_foreach((json_t *)(uintptr_t)programs, name, path)
-    {
-        kp_auto_free char *kubeadm_name = kp_asprintf("FileExisting-%s", name);
+    for (const char **name = look->site->manifest->programs; *name; name++) {
+        kp_auto_free char *kubeadm_name = kp_asprintf("FileExisting-%s", *name);
+        const json_t *path = json_object_get(programs, *name);
         bool must = false;
         for (size_t i = 0; i < KP_COUNT(mandatory); i++)
-            must = must || strcmp(mandatory[i], name) == 0;
-        if (!json_is_null(path) || is_ignored(look, kubeadm_name))
+            must = must || strcmp(mandatory[i], *name) == 0;
+        if (json_is_string(path) || is_ignored(look, kubeadm_name))
             continue;
         kp_auto_free char *next =
             family == KP_FAMILIES
                 ? kp_strdup("install it from the distribution's medium")
                 : kp_asprintf("install the package %s from the distribution's medium",
-                              kp_program_package(name, family));
+                              kp_program_package(*name, family));
         kp_found(look, must ? KP_LEVEL_ERROR : KP_LEVEL_WARNING, "programs", next,
-                 "the program %s is not installed", name);
+                 "the program %s is not installed", *name);
     }
 }
 

@@ -31,6 +31,7 @@ struct scene {
 
 static const char *arches[] = {"amd64", NULL};
 static const char *no_names[] = {NULL};
+static const char *programs[] = {"conntrack", "socat", NULL};
 
 static json_t *facts(void)
 {
@@ -41,7 +42,7 @@ static json_t *facts(void)
 
 static void set_scene(struct scene *s)
 {
-    *s = (struct scene){.manifest = {.arches = arches}};
+    *s = (struct scene){.manifest = {.arches = arches, .programs = programs}};
     s->inventory.cluster = "demo";
     s->inventory.kubernetes.pods = "10.233.64.0/18";
     s->inventory.kubernetes.services = "10.233.0.0/18";
@@ -127,8 +128,10 @@ Test(preflight, each_flaw_is_found_and_named)
         {"system", "swap", "[{\"device\": \"/dev/sda2\"}]", "swap", "/dev/sda2", KP_LEVEL_WARNING},
         {"system", "cap_sys_resource", "false", "capabilities", "SYS_RESOURCE", KP_LEVEL_WARNING},
         {"kernel", "modules", "{\"overlay\": \"missing\"}", "modules", "overlay", KP_LEVEL_ERROR},
-        {"system", "programs", "{\"conntrack\": null}", "programs", "conntrack", KP_LEVEL_ERROR},
-        {"system", "programs", "{\"socat\": null}", "programs", "socat", KP_LEVEL_WARNING},
+        {"system", "programs", "{\"conntrack\": null, \"socat\": \"/usr/bin/socat\"}", "programs",
+         "conntrack", KP_LEVEL_ERROR},
+        {"system", "programs", "{\"conntrack\": \"/sbin/conntrack\", \"socat\": null}", "programs",
+         "socat", KP_LEVEL_WARNING},
         {"system", "selinux", "\"enforcing\"", "selinux", "SELinux", KP_LEVEL_WARNING},
         {"network", "firewalls", "[\"firewalld\"]", "firewall", "firewalld", KP_LEVEL_WARNING},
         {"network", "addresses", "[]", "address", "10.77.0.11", KP_LEVEL_ERROR},
@@ -165,7 +168,8 @@ Test(preflight, package_names_follow_the_distribution)
     struct scene s;
     set_scene(&s);
     change(s.site_nodes[0].facts, "system", "os", "{\"id\": \"rocky\", \"version_id\": \"9.4\"}");
-    change(s.site_nodes[0].facts, "system", "programs", "{\"conntrack\": null}");
+    change(s.site_nodes[0].facts, "system", "programs",
+           "{\"conntrack\": null, \"socat\": \"/usr/bin/socat\"}");
     kp_auto_value(kp_findings) findings = {0};
     look(&s, kp_rule_programs, &findings);
     cr_assert_eq(findings.count, 1);
