@@ -422,8 +422,6 @@ static void go_home(struct kp_transfer *t)
     t->redirects = 0;
 }
 
-/* --- how a transfer ends ------------------------------------------------------------------ */
-
 /* job and its memory are the callbacks' from here on: nothing may touch them afterwards. */
 static int end_well(struct kp_transfer *t, struct kp_err *err)
 {

@@ -204,7 +204,7 @@ char *kp_url_shown(const char *url)
     const char *scheme = strstr(url, "://");
     size_t host = scheme ? (size_t)(scheme - url) + 3 : 0;
     size_t authority = strcspn(url + host, "/?#");
-    const char *at = memchr(url + host, '@', authority);
+    const char *at = memrchr(url + host, '@', authority);
     if (at)
         return kp_asprintf("%.*s%.*s", (int)host, url, (int)(len - (size_t)(at + 1 - url)), at + 1);
     return kp_strndup(url, len);
