@@ -114,7 +114,8 @@ static int open_bundles(struct opened *opened, const struct options *o, struct k
     for (size_t i = 0; i < o->keys.count; i++)
         if (kp_trust_add_file(trust, o->keys.items[i], err) < 0)
             return -1;
-    if (kp_trust_add_default(trust, err) < 0)
+    // With an id for each no key is needed, and the service may not see the folders.
+    if (o->ids.count < o->bundles.count && kp_trust_add_default(trust, err) < 0)
         return -1;
     for (size_t i = 0; i < o->bundles.count; i++)
         if (open_bundle(opened, o, i, trust, err) < 0)
