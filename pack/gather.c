@@ -6,6 +6,7 @@
 #include "pack/own.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #define COPY_SIZE ((size_t)1 << 20)
@@ -265,18 +266,38 @@ static void measure_file(const struct kp_gather *g, const struct kp_plan_file *f
         file->install_count && file->installs[0].member ? size : size * PACKED_PERCENT / 100;
 }
 
+static int compare_blobs(const void *a, const void *b)
+{
+    const struct kp_oci_blob *const *x = a, *const *y = b;
+    return memcmp((*x)->digest.bytes, (*y)->digest.bytes, KP_SHA256_LEN);
+}
+
+/* Images share layers: each blob counts once. */
+static void measure_images(const struct kp_gather *g, struct kp_gather_sizes *out)
+{
+    size_t count = 0, n = 0;
+    for (size_t i = 0; i < g->plan->image_count; i++)
+        count += g->images[i].blob_count;
+    kp_auto_free const struct kp_oci_blob **blobs = kp_alloc_array(count, sizeof(*blobs));
+    for (size_t i = 0; i < g->plan->image_count; i++)
+        for (size_t k = 0; k < g->images[i].blob_count; k++)
+            blobs[n++] = &g->images[i].blobs[k];
+    qsort(blobs, count, sizeof(*blobs), compare_blobs);
+    for (size_t i = 0; i < count; i++) {
+        if (i && compare_blobs(&blobs[i - 1], &blobs[i]) == 0)
+            continue;
+        uint64_t *sum =
+            kp_cache_has(g->cache, &blobs[i]->digest, NULL) ? &out->cached : &out->fetch;
+        *sum += blobs[i]->size;
+        out->bundle += blobs[i]->size;
+    }
+}
+
 struct kp_gather_sizes kp_gather_measure(const struct kp_gather *g)
 {
     struct kp_gather_sizes out = {0};
     for (size_t i = 0; i < g->plan->file_count; i++)
         measure_file(g, &g->plan->files[i], &out);
-    for (size_t i = 0; i < g->plan->image_count; i++) {
-        uint64_t whole = 0;
-        for (size_t k = 0; k < g->images[i].blob_count; k++)
-            whole += g->images[i].blobs[k].size;
-        out.fetch += g->images[i].download;
-        out.cached += whole > g->images[i].download ? whole - g->images[i].download : 0;
-        out.bundle += whole;
-    }
+    measure_images(g, &out);
     return out;
 }
