@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ABANDONED_SECONDS (24 * 60 * 60)
+#define ABANDONED_SECONDS ((time_t)24 * 60 * 60)
 #define MEMO_MAX ((size_t)KP_MEMO_KEY_MAX + 256)
 
 struct kp_cache_new {

@@ -122,7 +122,7 @@ static int check_total(struct kp_body *body, uint64_t total, const char *what, s
 }
 
 /* The part must continue what is there, and be of the same whole. */
-static bool fits_partial(const struct kp_body *body, const struct kp_answer *answer)
+static bool fits_partial(const struct kp_body *body, const struct kp_reply *answer)
 {
     const struct kp_partial *partial = body->partial;
     if (!partial || !answer->has_range || answer->first != body->have)
@@ -130,7 +130,7 @@ static bool fits_partial(const struct kp_body *body, const struct kp_answer *ans
     return !partial->total || !answer->range_total || partial->total == answer->range_total;
 }
 
-int kp_body_begin(struct kp_body *body, const struct kp_answer *answer, const char *what,
+int kp_body_begin(struct kp_body *body, const struct kp_reply *answer, const char *what,
                   struct kp_err *err)
 {
     uint64_t total = answer->has_length ? answer->length : 0;

@@ -31,7 +31,7 @@ KP_CHECK int kp_body_open(struct kp_body *body, enum kp_body_state *state, struc
 void kp_body_release(struct kp_body *body);                           /* partial downloads stay */
 KP_CHECK int kp_body_reset(struct kp_body *body, struct kp_err *err); /* back to byte 0 */
 /* Before the first byte of a 200 or 206: sizes, ranges, validators. May set restart. */
-KP_CHECK int kp_body_begin(struct kp_body *body, const struct kp_answer *answer, const char *what,
+KP_CHECK int kp_body_begin(struct kp_body *body, const struct kp_reply *answer, const char *what,
                            struct kp_err *err);
 KP_CHECK int kp_body_write(struct kp_body *body, const void *data, size_t len, const char *what,
                            struct kp_err *err);

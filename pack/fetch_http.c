@@ -47,7 +47,7 @@ struct kp_transfer {
     CURL *easy;
     struct curl_slist *headers;
     char error[CURL_ERROR_SIZE];
-    struct kp_answer answer;
+    struct kp_reply answer;
     size_t page_bytes; /* of a body that is not wanted */
     bool begun;        /* the body's first byte was let through */
     bool failed;       /* sink_error says why the body was broken off */
@@ -115,7 +115,7 @@ static void free_transfer(struct kp_transfer *t)
 {
     drop_easy(t);
     kp_body_release(&t->body);
-    kp_answer_release(&t->answer);
+    kp_reply_release(&t->answer);
     kp_free(t->home);
     kp_free(t->url);
     kp_free(t);
@@ -153,7 +153,7 @@ void kp_fetch_add(struct kp_fetch *fetch, struct kp_fetch_job *job)
     t->home_site = job->site;
     t->home = job->site_given ? kp_strdup(job->url)
                               : kp_mirrors_url(fetch->options.mirrors, job->url, &t->home_site);
-    kp_answer_reset(&t->answer);
+    kp_reply_reset(&t->answer);
     job->transfer = t;
     *fetch->last = t;
     fetch->last = &t->next;
@@ -246,7 +246,7 @@ static size_t on_header(char *data, size_t size, size_t count, void *user)
 {
     struct kp_transfer *t = user;
     struct kp_slice line = {data, size * count};
-    if (kp_answer_header(&t->answer, line, time(NULL)))
+    if (kp_reply_header(&t->answer, line, time(NULL)))
         return line.len;
     kp_auto_free char *what = what_of(t);
     kp_fail_as(&t->sink_error, KP_FAILED, "bad_answer", "%s: the server's headers are too long",
@@ -382,7 +382,7 @@ static int send_request(struct kp_transfer *t, struct kp_err *err)
     t->page_bytes = 0;
     t->sink_error = KP_ERR_INIT;
     t->error[0] = '\0';
-    kp_answer_reset(&t->answer);
+    kp_reply_reset(&t->answer);
     t->easy = curl_easy_init();
     if (!t->easy)
         abort();

@@ -4,15 +4,15 @@
 #include <stdio.h>
 #include <strings.h>
 
-void kp_answer_release(struct kp_answer *answer)
+void kp_reply_release(struct kp_reply *answer)
 {
     kp_buf_release(&answer->challenge);
 }
 
-void kp_answer_reset(struct kp_answer *answer)
+void kp_reply_reset(struct kp_reply *answer)
 {
-    kp_answer_release(answer);
-    *answer = (struct kp_answer){.retry_after = -1, .challenge = KP_BUF(KP_HTTP_CHALLENGE_MAX)};
+    kp_reply_release(answer);
+    *answer = (struct kp_reply){.retry_after = -1, .challenge = KP_BUF(KP_HTTP_CHALLENGE_MAX)};
 }
 
 double kp_retry_after(struct kp_slice value, time_t now)
@@ -54,7 +54,7 @@ static void copy_type(char *out, size_t size, struct kp_slice value)
 }
 
 // "bytes 5-9/10", "bytes 5-9/*", in a 416 "bytes */10"
-static void parse_range(struct kp_answer *answer, struct kp_slice value)
+static void parse_range(struct kp_reply *answer, struct kp_slice value)
 {
     struct kp_slice unit, span, first;
     if (!kp_slice_cut(&value, ' ', &unit) || !kp_slice_equal(unit, "bytes") ||
@@ -71,7 +71,7 @@ static bool is_name(struct kp_slice name, const char *wanted)
     return name.len == strlen(wanted) && strncasecmp(name.ptr, wanted, name.len) == 0;
 }
 
-static bool take_header(struct kp_answer *answer, struct kp_slice name, struct kp_slice value,
+static bool take_header(struct kp_reply *answer, struct kp_slice name, struct kp_slice value,
                         time_t now)
 {
     if (is_name(name, "content-length"))
@@ -98,11 +98,11 @@ static bool take_header(struct kp_answer *answer, struct kp_slice name, struct k
     return true;
 }
 
-bool kp_answer_header(struct kp_answer *answer, struct kp_slice line, time_t now)
+bool kp_reply_header(struct kp_reply *answer, struct kp_slice line, time_t now)
 {
     struct kp_slice name;
     if (kp_slice_starts(line, "HTTP/"))
-        kp_answer_reset(answer);
+        kp_reply_reset(answer);
     answer->header_bytes += line.len;
     if (answer->header_bytes > KP_HTTP_HEADERS_MAX)
         return false;

@@ -13,7 +13,7 @@
 #define KP_HTTP_CHALLENGE_MAX ((size_t)16 << 10)
 
 /* The answer's headers, as far as a download needs them. */
-struct kp_answer {
+struct kp_reply {
     unsigned status;
     bool has_length;
     uint64_t length; /* Content-Length */
@@ -31,11 +31,11 @@ struct kp_answer {
     size_t header_bytes;
 };
 
-void kp_answer_reset(struct kp_answer *answer);
-void kp_answer_release(struct kp_answer *answer);
+void kp_reply_reset(struct kp_reply *answer);
+void kp_reply_release(struct kp_reply *answer);
 /* Takes one header line as received, with its end; a status line begins anew. False past the
  * limits. */
-bool kp_answer_header(struct kp_answer *answer, struct kp_slice line, time_t now);
+bool kp_reply_header(struct kp_reply *answer, struct kp_slice line, time_t now);
 
 /* Seconds from Retry-After (delta or HTTP date, RFC 9110 §10.2.3); < 0 where it is neither. */
 double kp_retry_after(struct kp_slice value, time_t now);

@@ -11,6 +11,7 @@
 #define KIND "kpack.mirrors/v1"
 #define PASSWORD_MAX 4096
 #define REALMS_MAX 16
+#define URL_MAX 2048
 #define DOCKER_HUB_HOST "registry-1.docker.io"
 
 struct rule {
@@ -47,7 +48,7 @@ static bool is_plain_url(const char *url)
 {
     const char *host = strstr(url, "://") + 3;
     size_t len = strcspn(host, "/");
-    return len && !strpbrk(url, "@?# \\") && kp_text_plain(url, KP_REFERENCE_MAX * 4);
+    return len && !strpbrk(url, "@?# \\") && kp_text_plain(url, URL_MAX);
 }
 
 /* host[:port][/prefix] */

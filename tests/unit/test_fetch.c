@@ -8,14 +8,14 @@
 /* 2026-11-23T21:00:00Z */
 #define NOW ((time_t)1795467600)
 
-static void feed(struct kp_answer *answer, const char *text)
+static void feed(struct kp_reply *answer, const char *text)
 {
     struct kp_slice rest = kp_slice_of(text);
     const char *end;
-    kp_answer_reset(answer);
+    kp_reply_reset(answer);
     while ((end = memchr(rest.ptr, '\n', rest.len))) {
         struct kp_slice line = {rest.ptr, (size_t)(end + 1 - rest.ptr)};
-        cr_assert(kp_answer_header(answer, line, NOW));
+        cr_assert(kp_reply_header(answer, line, NOW));
         rest.ptr += line.len;
         rest.len -= line.len;
     }
@@ -23,7 +23,7 @@ static void feed(struct kp_answer *answer, const char *text)
 
 Test(fetch, headers)
 {
-    struct kp_answer a = {0};
+    struct kp_reply a = {0};
     feed(&a, "HTTP/1.1 206 Partial\r\ncontent-length: 50\r\nContent-Range: bytes 10-59/60\r\n"
              "ETag: \"x\"\r\nLast-Modified: Mon, 23 Nov 2026 20:00:00 GMT\r\nRetry-After: 7\r\n"
              "Content-Type: Application/JSON; charset=utf-8\r\nDocker-Content-Digest: sha256:1\r\n"
@@ -44,26 +44,26 @@ Test(fetch, headers)
     cr_assert_str_eq(a.etag, "", "weak ones are no help for ranges");
     cr_assert(a.encoded && !a.has_length);
     cr_assert_eq(a.challenge.len, 0, "of the last answer");
-    kp_answer_release(&a);
+    kp_reply_release(&a);
 }
 
 Test(fetch, headers_have_a_limit)
 {
-    struct kp_answer a = {0};
+    struct kp_reply a = {0};
     char line[1000];
-    kp_answer_reset(&a);
+    kp_reply_reset(&a);
     memset(line, 'x', sizeof(line));
     line[1] = ':';
     size_t n = 0;
-    while (n < 10000 && kp_answer_header(&a, (struct kp_slice){line, sizeof(line)}, NOW))
+    while (n < 10000 && kp_reply_header(&a, (struct kp_slice){line, sizeof(line)}, NOW))
         n++;
     cr_assert_eq(n, KP_HTTP_HEADERS_MAX / sizeof(line));
-    kp_answer_release(&a);
+    kp_reply_release(&a);
 }
 
 Test(fetch, overlong_values_are_left_out)
 {
-    struct kp_answer a = {0};
+    struct kp_reply a = {0};
     kp_auto_value(kp_buf) text = KP_BUF(100000);
     kp_buf_adds(&text, "HTTP/1.1 302 Found\r\nLocation: /");
     for (int i = 0; i < KP_HTTP_LOCATION_MAX; i++)
@@ -71,7 +71,7 @@ Test(fetch, overlong_values_are_left_out)
     kp_buf_adds(&text, "\r\n");
     feed(&a, text.data);
     cr_assert_str_eq(a.location, "");
-    kp_answer_release(&a);
+    kp_reply_release(&a);
 }
 
 Test(fetch, retry_after)

@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: Apache-2.0
+kp_fuzz(fetch_headers kp_pack)
+kp_fuzz(image_document kp_pack)
