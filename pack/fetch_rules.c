@@ -202,7 +202,7 @@ char *kp_url_shown(const char *url)
 {
     size_t len = strcspn(url, "?#");
     const char *scheme = strstr(url, "://");
-    size_t host = scheme ? (size_t)(scheme - url) + 3 : 0;
+    size_t host = scheme && (size_t)(scheme - url) < len ? (size_t)(scheme - url) + 3 : 0;
     size_t authority = strcspn(url + host, "/?#");
     const char *at = memrchr(url + host, '@', authority);
     if (at)

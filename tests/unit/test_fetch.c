@@ -122,6 +122,8 @@ Test(fetch, shown_url_has_no_secrets)
         {"https://ann:pw@a.io/x", "https://a.io/x"},
         {"https://ann:p@w@a.io:8443/x@y?z", "https://a.io:8443/x@y"},
         {"https://a.io?x@y", "https://a.io"},
+        {"#https://t:p@a.io/x?s=1#f", ""},
+        {"/x?https://t:p@a.io/", "/x"},
     };
     for (size_t i = 0; i < KP_COUNT(table); i++) {
         kp_auto_free char *shown = kp_url_shown(table[i][0]);
