@@ -148,6 +148,25 @@ static enum verdict compare_known_hosts(const struct ssh2 *s, const struct kp_ss
                                                        : KEY_UNKNOWN;
 }
 
+/* Those of the kinds that this libssh2 knows: to drop unknown ones itself, 1.10 copies over its own
+ * feet. */
+static char *supported(const struct ssh2 *s, const char *kinds)
+{
+    const char **known = NULL;
+    int n = libssh2_session_supported_algs(s->session, LIBSSH2_METHOD_HOSTKEY, &known);
+    kp_auto_value(kp_buf) out = KP_BUF(1024);
+    for (const char *at = kinds; *at; at += at[0] == ',') {
+        size_t len = strcspn(at, ",");
+        for (int i = 0; i < n; i++)
+            if (strlen(known[i]) == len && memcmp(known[i], at, len) == 0)
+                kp_buf_addf(&out, "%s%.*s", out.len ? "," : "", (int)len, at);
+        at += len;
+    }
+    if (known)
+        libssh2_free(s->session, known);
+    return kp_buf_steal(&out);
+}
+
 static int greet(struct ssh2 *s, const struct kp_ssh_target *target, const char *key_types,
                  struct kp_err *err)
 {
@@ -158,7 +177,12 @@ static int greet(struct ssh2 *s, const struct kp_ssh_target *target, const char 
     if (!s->session)
         return kp_fail(err, KP_FAILED, "node %s: libssh2 does not start", target->node);
     libssh2_session_set_timeout(s->session, (long)timeout * 1000);
-    if (libssh2_session_method_pref(s->session, LIBSSH2_METHOD_HOSTKEY, key_types) != 0 ||
+    kp_auto_free char *kinds = supported(s, key_types);
+    if (!*kinds)
+        return kp_fail_as(err, KP_FAILED, "ssh_failed",
+                          "node %s: this libssh2 does not know host keys of type %s", target->node,
+                          key_types);
+    if (libssh2_session_method_pref(s->session, LIBSSH2_METHOD_HOSTKEY, kinds) != 0 ||
         libssh2_session_handshake(s->session, s->socket) != 0)
         return ssh_error(s, target, "ssh_failed", "SSH handshake", err);
     return describe_host_key(s) ? 0

@@ -5,6 +5,7 @@ add_executable(session_driver session_driver.c)
 target_link_libraries(session_driver PRIVATE kp_session)
 add_test(NAME interop/session
          COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/session.sh $<TARGET_FILE:session_driver>
-                 $<TARGET_FILE:make_node_bundle> $<TARGET_FILE:knode>)
+                 $<TARGET_FILE:make_node_bundle> $<TARGET_FILE:knode>
+                 $<TARGET_FILE:kregistry>)
 set_tests_properties(interop/session PROPERTIES LABELS interop TIMEOUT 300 SKIP_RETURN_CODE 77
                      FAIL_REGULAR_EXPRESSION "Sanitizer:|runtime error:")

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# session.sh DRIVER MAKE_NODE_BUNDLE KNODE: sessions over a real sshd on loopback. Needs root (77: skipped
+# session.sh DRIVER MAKE_NODE_BUNDLE KNODE KREGISTRY: sessions over a real sshd on loopback. Needs root (77: skipped
 # without); works in a mount namespace of its own, so that nothing of the machine is changed.
 set -uo pipefail
-driver=$1 maker=$2 knode=$3
+driver=$1 maker=$2 knode=$3 kregistry=${4:-}
 [ "$(id -u)" = 0 ] && command -v sshd >/dev/null || [ -x /usr/sbin/sshd ] || { echo "needs root and sshd"; exit 77; }
 [ "$(id -u)" = 0 ] || { echo "needs root"; exit 77; }
 if [ "${SESSION_INSIDE:-}" != 1 ]; then
@@ -122,7 +122,7 @@ all() {
 
     drive send send /var/lib/kpack/x.tar.zst || bad "send"
     cmp -s "$work/test.tar.zst" /var/lib/kpack/x.tar.zst && ok "bundle sent" || bad "bundle sent"
-    echo "   $(cat "$work/said/send.err") for $(stat -c %s "$work/test.tar.zst") bytes"
+    echo "   $(tail -n 1 "$work/said/send.err") for $(stat -c %s "$work/test.tar.zst") bytes"
     drive send2 send /var/lib/kpack/x.tar.zst
     has "sent once" "$work/said/send2" "changed=0"
     rm /var/lib/kpack/x.tar.zst*
@@ -214,6 +214,48 @@ errors() {
 }
 TRANSPORT=openssh errors
 TRANSPORT=libssh2 errors
+
+# From mirrors: one that nobody answers at, then a real kregistry with its own CA.
+export TRANSPORT=openssh
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=mirror \
+    -addext subjectAltName=IP:127.0.0.1 -keyout "$work/tls.key" -out "$work/tls.crt" 2>/dev/null
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=other \
+    -addext subjectAltName=IP:127.0.0.1 -keyout "$work/other.key" -out "$work/other.crt" 2>/dev/null
+OPENSSL_CONF=/dev/null "$kregistry" --bundle "$work/test.tar.zst,id=$id" --listen 127.0.0.1:0 --tls-cert "$work/tls.crt" \
+    --tls-key "$work/tls.key" --access-log "$work/access" >"$work/registry.log" 2>&1 &
+pids+=($!)
+for _ in $(seq 200); do grep -q 'serving on' "$work/registry.log" && break; sleep 0.05; done
+https=$(sed -n 's,.*https://[^ ]*:\([0-9]*\)$,\1,p' "$work/registry.log" | head -n 1)
+rm -rf /opt/kpack-test/*
+export DRIVER_MIRRORS="https://127.0.0.1:1 https://127.0.0.1:$https"
+DRIVER_CA="$work/tls.crt" drive mirror fetch big + fetch big + send /var/lib/kpack/m.tar.zst
+cmp -s "$work/big" /opt/kpack-test/big && ok "fetch from the second mirror" || { bad "fetch from a mirror"; cat "$work/said/mirror"; }
+cmp -s "$work/test.tar.zst" /var/lib/kpack/m.tar.zst && ok "bundle from a mirror" || { bad "bundle from a mirror"; cat "$work/said/mirror"; }
+grep -q progress "$work/said/mirror.err" && ok "its progress is told" || bad "its progress is told"
+has "the mirror was asked" "$work/access" "/bundle/$id"
+rm /var/lib/kpack/m.tar.zst*
+head -c 15000000 "$work/test.tar.zst" >/var/lib/kpack/m.tar.zst.partial
+DRIVER_CA="$work/tls.crt" drive mirror2 send /var/lib/kpack/m.tar.zst
+cmp -s "$work/test.tar.zst" /var/lib/kpack/m.tar.zst && ok "bundle from a mirror, resumed" || bad "bundle from a mirror, resumed"
+rm -rf /opt/kpack-test/*
+DRIVER_CA="$work/other.crt" drive mirror3 fetch big && bad "another CA"
+has "a mirror of another CA is refused" "$work/said/mirror3" "error tls:"
+[ ! -e /opt/kpack-test/big ] && ok "and nothing is placed" || bad "and nothing is placed"
+probe_ca=$(jq -Rs . <"$work/tls.crt")
+drive https probe "{\"https\": \"https://127.0.0.1:$https/healthz\", \"ca\": $probe_ca}" + probe "{\"tls\": \"127.0.0.1:$https\", \"ca\": $probe_ca}"
+[ "$(grep -c '"ok": true' "$work/said/https")" = 2 ] && ok "https and tls probes" || { bad "https and tls probes"; cat "$work/said/https"; }
+unset DRIVER_MIRRORS
+
+# Killed in the middle of sending; the next one goes on from there.
+rm -f /var/lib/kpack/x.tar.zst*
+DRIVER_PID="$work/sender" drive killed send /var/lib/kpack/x.tar.zst &
+sending=$!
+for _ in $(seq 400); do [ "$(stat -c %s /var/lib/kpack/x.tar.zst.partial 2>/dev/null || echo 0)" -gt 1000000 ] && break; sleep 0.005; done
+kill -9 "$(cat "$work/sender")"
+wait "$sending" 2>/dev/null
+[ -e /var/lib/kpack/x.tar.zst ] && echo "   (it was too fast to be killed)"
+drive after send /var/lib/kpack/x.tar.zst
+cmp -s "$work/test.tar.zst" /var/lib/kpack/x.tar.zst && ok "killed while sending, resumed" || bad "killed while sending, resumed"
 
 # Trust: another signer, an older serial, a signature that does not fit.
 mkdir "$work/other"

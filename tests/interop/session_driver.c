@@ -47,28 +47,66 @@ static int do_run(struct kp_session *s, char **words, const char *unit, struct k
     return 0;
 }
 
+/* DRIVER_MIRRORS: two URLs parted by a blank, DRIVER_CA: a file; both as the inventory's mirrors
+ * would be. */
+struct mirror_words {
+    char *text, *ca;
+    const char *urls[3];
+    struct kp_mirrors mirrors;
+};
+
+static void mirror_words_release(struct mirror_words *words)
+{
+    kp_free(words->text);
+    kp_free(words->ca);
+}
+KP_DEFINE_AUTO_VALUE(mirror_words);
+
+static int read_mirrors(struct mirror_words *words, struct kp_err *err)
+{
+    size_t len = 0;
+    *words = (struct mirror_words){.text = kp_strdup(getenv("DRIVER_MIRRORS"))};
+    if (!words->text)
+        return 0;
+    char *blank = strchr(words->text, ' ');
+    words->urls[0] = words->text;
+    if (blank) {
+        *blank = '\0';
+        words->urls[1] = blank + 1;
+    }
+    if (kp_file_read(getenv("DRIVER_CA"), 65536, &words->ca, &len, err) < 0)
+        return -1;
+    words->mirrors = (struct kp_mirrors){words->urls, {words->ca, len}};
+    return 0;
+}
+
 static int do_fetch(struct kp_session *s, const struct kp_bundle *b, const char *name, int flags,
                     struct kp_err *err)
 {
     const struct kp_file *file = kp_manifest_file(kp_bundle_manifest(b), name, kp_session_arch(s));
     kp_auto_value(kp_change) change = {0};
-    const char *url = getenv("DRIVER_MIRROR"), *urls[] = {url, NULL};
-    kp_auto_free char *ca = NULL;
-    size_t len = 0;
-    if (getenv("DRIVER_CA") && kp_file_read(getenv("DRIVER_CA"), 65536, &ca, &len, err) < 0)
-        return -1;
-    struct kp_mirrors mirrors = {urls, {ca, len}};
-    if (kp_session_fetch(s, file, url ? &mirrors : NULL, flags, &change, err) < 0)
+    kp_auto_value(mirror_words) words = {0};
+    if (read_mirrors(&words, err) < 0 ||
+        kp_session_fetch(s, file, words.text ? &words.mirrors : NULL, flags, &change, err) < 0)
         return -1;
     show("fetch", &change);
     return 0;
 }
 
+static void print_progress(void *user, uint64_t done, uint64_t total)
+{
+    (void)user;
+    fprintf(stderr, "progress %llu of %llu\n", (unsigned long long)done, (unsigned long long)total);
+}
+
 static int do_send(struct kp_session *s, const char *path, struct kp_err *err)
 {
     kp_auto_value(kp_change) change = {0};
+    kp_auto_value(mirror_words) words = {0};
     double began = kp_now();
-    if (kp_session_send_bundle(s, path, NULL, NULL, NULL, &change, err) < 0)
+    if (read_mirrors(&words, err) < 0 ||
+        kp_session_send_bundle(s, path, words.text ? &words.mirrors : NULL, print_progress, NULL,
+                               &change, err) < 0)
         return -1;
     show("send", &change);
     fprintf(stderr, "seconds=%.3f\n", kp_now() - began);
