@@ -69,8 +69,9 @@ KP_DEFINE_AUTO_VALUE(kp_change);
 KP_CHECK int kp_session_put(struct kp_session *session, const char *path, struct kp_slice data,
                             unsigned mode, int flags, struct kp_change *out, struct kp_err *err);
 /* The same for another numeric owner. */
-KP_CHECK int kp_session_put_owned(struct kp_session *session, const char *path, struct kp_slice data, unsigned mode,
-                                  unsigned uid, unsigned gid, int flags, struct kp_change *out, struct kp_err *err);
+KP_CHECK int kp_session_put_owned(struct kp_session *session, const char *path,
+                                  struct kp_slice data, unsigned mode, unsigned uid, unsigned gid,
+                                  int flags, struct kp_change *out, struct kp_err *err);
 KP_CHECK int kp_session_remove(struct kp_session *session, const char *path, int flags,
                                struct kp_change *out, struct kp_err *err);
 /* Reads a file of at most max bytes; *found false where it is not there. */
@@ -91,8 +92,10 @@ KP_CHECK int kp_session_send_bundle(struct kp_session *session, const char *path
                                     const struct kp_mirrors *mirrors, kp_bundle_progress *progress,
                                     void *user, struct kp_change *out, struct kp_err *err);
 /* The same with KP_DRY_RUN. */
-KP_CHECK int kp_session_send_bundle_flags(struct kp_session *session, const char *path, const struct kp_mirrors *mirrors, int flags,
-                                          kp_bundle_progress *progress, void *user, struct kp_change *out, struct kp_err *err);
+KP_CHECK int kp_session_send_bundle_flags(struct kp_session *session, const char *path,
+                                          const struct kp_mirrors *mirrors, int flags,
+                                          kp_bundle_progress *progress, void *user,
+                                          struct kp_change *out, struct kp_err *err);
 enum kp_unit_action {
     KP_UNIT_ENABLE_START,
     KP_UNIT_RESTART,

@@ -28,11 +28,11 @@ static int bad_answer(const struct kp_session *s, struct kp_err *err)
                       s->target.node);
 }
 
-/* A call whose answer is {"changed", "diff"}. Takes request. */
-static int change_call(struct kp_session *s, json_t *request, int flags, const struct kp_call *call,
+/* A call whose answer is {"changed", "diff"}. Takes the request given. */
+static int change_call(struct kp_session *s, json_t *given, int flags, const struct kp_call *call,
                        struct kp_change *out, struct kp_err *err)
 {
-    kp_auto_json owned = request;
+    kp_auto_json request = given;
     kp_auto_json result = NULL;
     if (!request)
         return kp_fail(err, KP_USAGE, "node %s: a path or value is not UTF-8", s->target.node);

@@ -12,6 +12,12 @@ struct lines {
     bool binary;
 };
 
+static void lines_release(struct lines *lines)
+{
+    kp_free(lines->items);
+}
+KP_DEFINE_AUTO_VALUE(lines);
+
 static struct lines split_lines(struct kp_slice text)
 {
     struct lines out = {.items = kp_alloc_array(LINES_MAX + 1, sizeof(struct kp_slice))};
@@ -114,8 +120,7 @@ char *kp_diff(const char *path, struct kp_slice before, struct kp_slice after)
 {
     if (same(before, after))
         return NULL;
-    struct lines a = split_lines(before), b = split_lines(after);
-    kp_auto_free struct kp_slice *a_items = a.items, *b_items = b.items;
+    kp_auto_value(lines) a = split_lines(before), b = split_lines(after);
     kp_auto_value(kp_buf) out = KP_BUF(KP_DIFF_MAX);
     if (a.binary || b.binary || a.count > LINES_MAX || b.count > LINES_MAX)
         return kp_asprintf("%s: %zu bytes become %zu bytes\n", path, before.len, after.len);

@@ -13,6 +13,11 @@
 #define BLOCK ((size_t)262144)
 #define WINDOW_LOG 27
 
+void kp_node_mirrors_release(struct kp_node_mirrors *mirrors)
+{
+    kp_free(mirrors->urls);
+}
+
 int kp_node_read_mirrors(const json_t *args, struct kp_node_mirrors *out, struct kp_err *err)
 {
     const char *ca = "";
@@ -243,7 +248,7 @@ int kp_node_op_fetch(struct kp_node_request *request, const json_t *args, json_t
 {
     struct kp_node_state *state = kp_node_request_state(request);
     kp_auto_value(placing) p = {.request = request, .fd = -1};
-    struct kp_node_mirrors mirrors = {0};
+    kp_auto_value(kp_node_mirrors) mirrors = {0};
     struct kp_digest blob;
     const char *hex, *target;
     if (kp_node_text(args, "blob", KP_SHA256_HEX, &hex, err) < 0 ||
@@ -257,9 +262,8 @@ int kp_node_op_fetch(struct kp_node_request *request, const json_t *args, json_t
                           "the signed manifest has no file %s of digest %s", target, hex);
     p.target = kp_node_own(state, target);
     p.temp = kp_asprintf("%s.kpack.%u", p.target, (unsigned)gettid());
-    int failed = kp_node_read_mirrors(args, &mirrors, err);
-    kp_auto_free const char **urls = mirrors.urls;
-    if (failed < 0 || place(&p, &mirrors, kp_node_flag(args, "dry_run"), result, err) < 0)
+    if (kp_node_read_mirrors(args, &mirrors, err) < 0 ||
+        place(&p, &mirrors, kp_node_flag(args, "dry_run"), result, err) < 0)
         return kp_wrap(err, "%s", p.file->name);
     return 0;
 }

@@ -13,6 +13,8 @@ struct kp_node_mirrors {
     size_t count;
     struct kp_slice ca;
 };
+void kp_node_mirrors_release(struct kp_node_mirrors *mirrors);
+KP_DEFINE_AUTO_VALUE(kp_node_mirrors);
 KP_CHECK int kp_node_read_mirrors(const json_t *args, struct kp_node_mirrors *out,
                                   struct kp_err *err);
 /* Gets path ("/blobs/sha256/…") from the first mirror that gives it whole. begin is called before

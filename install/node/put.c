@@ -17,6 +17,12 @@ struct put {
     bool secret, once, dry_run;
 };
 
+static void put_release(struct put *put)
+{
+    kp_free(put->real);
+}
+KP_DEFINE_AUTO_VALUE(put);
+
 static int read_put(struct kp_node_state *state, const json_t *args, struct put *put,
                     struct kp_err *err)
 {
@@ -122,10 +128,8 @@ int kp_node_op_put(struct kp_node_request *request, const json_t *args, json_t *
 {
     struct kp_node_state *state = kp_node_request_state(request);
     kp_auto_value(kp_buf) data = KP_BUF_SECRET(KP_PUT_MAX);
-    struct put put = {0};
-    int failed = read_put(state, args, &put, err);
-    kp_auto_free char *real = put.real;
-    if (failed < 0 || kp_node_read_all(request, &data, put.size, err) < 0)
+    kp_auto_value(put) put = {0};
+    if (read_put(state, args, &put, err) < 0 || kp_node_read_all(request, &data, put.size, err) < 0)
         return -1;
     return put_file(state, &put, kp_buf_slice(&data), result, err);
 }

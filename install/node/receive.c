@@ -173,7 +173,7 @@ int kp_node_op_receive(struct kp_node_request *request, const json_t *args, json
 {
     struct kp_node_state *state = kp_node_request_state(request);
     kp_auto_value(receiving) r = {.request = request, .fd = -1};
-    struct kp_node_mirrors mirrors = {0};
+    kp_auto_value(kp_node_mirrors) mirrors = {0};
     struct kp_digest_text id = kp_digest_hex(&state->manifest->id);
     if (kp_node_path(args, "path", &r.path, err) < 0 ||
         kp_node_number(args, "size", INT64_MAX, &r.size, err) < 0 ||
@@ -185,9 +185,8 @@ int kp_node_op_receive(struct kp_node_request *request, const json_t *args, json
     r.real = kp_node_own(state, r.path);
     r.partial = kp_asprintf("%s.partial", r.real);
     r.receipt = kp_asprintf("%s.verified", r.real);
-    int failed = kp_node_read_mirrors(args, &mirrors, err);
-    kp_auto_free const char **urls = mirrors.urls;
-    if (failed < 0 || receive(&r, &mirrors, kp_node_flag(args, "dry_run"), result, err) < 0)
+    if (kp_node_read_mirrors(args, &mirrors, err) < 0 ||
+        receive(&r, &mirrors, kp_node_flag(args, "dry_run"), result, err) < 0)
         return kp_wrap(err, "bundle to %s", r.path);
     return 0;
 }

@@ -110,6 +110,12 @@ int kp_node_run_child(struct kp_node_request *request, const struct kp_node_comm
     return 0;
 }
 
+void kp_node_command_release(struct kp_node_command *command)
+{
+    kp_free(command->argv);
+    kp_free(command->env);
+}
+
 static bool unit_is_ours(const char *unit)
 {
     return kp_starts_with(unit, "kpack-") && strlen(unit) <= 64 &&
@@ -142,10 +148,9 @@ int kp_node_op_run(struct kp_node_request *request, const json_t *args, json_t *
                    struct kp_err *err)
 {
     kp_auto_value(kp_buf) input = KP_BUF_SECRET(KP_INPUT_MAX);
-    struct kp_node_command command = {0};
-    int failed = read_command(args, &command, err);
-    kp_auto_free const char **argv = command.argv, **env = command.env;
-    if (failed < 0 || kp_node_read_all(request, &input, command.input_size, err) < 0)
+    kp_auto_value(kp_node_command) command = {0};
+    if (read_command(args, &command, err) < 0 ||
+        kp_node_read_all(request, &input, command.input_size, err) < 0)
         return -1;
     command.input = kp_buf_slice(&input);
     if (command.unit)

@@ -19,6 +19,8 @@ struct kp_node_command {
     struct kp_slice input;
     const char *unit; /* or NULL */
 };
+void kp_node_command_release(struct kp_node_command *command); /* argv and env */
+KP_DEFINE_AUTO_VALUE(kp_node_command);
 
 /* *result: {"status", "attached"}; output goes out as DATA. */
 KP_CHECK int kp_node_run_child(struct kp_node_request *request,

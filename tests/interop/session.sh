@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # session.sh DRIVER MAKE_NODE_BUNDLE KNODE KREGISTRY: sessions over a real sshd on loopback. Needs root (77: skipped
 # without); works in a mount namespace of its own, so that nothing of the machine is changed.
+# ok and bad cannot fail, so A && ok || bad is what it looks like; $ in single quotes is for the node.
+# shellcheck disable=SC2015,SC2016
 set -uo pipefail
 driver=$1 maker=$2 knode=$3 kregistry=${4:-}
 [ "$(id -u)" = 0 ] && command -v sshd >/dev/null || [ -x /usr/sbin/sshd ] || { echo "needs root and sshd"; exit 77; }
@@ -70,7 +72,7 @@ drive() { # OUTPUT WORDS… with the standard options
 # The sshd process that serves the connection which a process belongs to.
 connection_of() {
     local pid=$1
-    while [ "$pid" -gt 1 ] && [ "$(cat /proc/$pid/comm)" != sshd ]; do pid=$(awk '/^PPid/ {print $2}' /proc/$pid/status); done
+    while [ "$pid" -gt 1 ] && [ "$(cat "/proc/$pid/comm")" != sshd ]; do pid=$(awk '/^PPid/ {print $2}' "/proc/$pid/status"); done
     echo "$pid"
 }
 all() {

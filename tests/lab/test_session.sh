@@ -3,6 +3,8 @@
 # test_session.sh BUILD_FOLDER: what a session needs real nodes for: sudo in all its moods, systemd units,
 # transient units that outlive a lost connection. Boots the site "hand" of three nodes (about a minute in all);
 # KPACK_LAB_REUSE=1 takes one that is up and leaves it.
+# ok and bad cannot fail, so A && ok || bad is what it looks like; $ in single quotes is for the node.
+# shellcheck disable=SC2015,SC2016
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 build=$1
