@@ -81,8 +81,8 @@ struct creating {
 static void creating_release(struct creating *c)
 {
     kp_scan_free(c->scan);
+    kp_fetch_free(c->fetch); // first: it still knows the jobs that the gathering owns
     kp_gather_free(c->gather);
-    kp_fetch_free(c->fetch);
     kp_create_screen_free(c->shown);
     kp_mirrors_free(c->mirrors);
     kp_cache_free(c->cache);

@@ -63,9 +63,9 @@ static void print_inspected(const struct kp_bundle *bundle, const struct kp_sign
            kp_buf_slice(&names).ptr, m->kubernetes, m->kubeadm_api, m->containerd_config,
            m->network);
     printf("arch        %s\n", kp_buf_slice(&arches).ptr);
-    printf("size        %s: %zu files %s, %zu images, %zu manifests\n",
+    printf("size        %s: %zu files %s, %zu images, %zu manifest%s\n",
            kp_text_bytes(kp_bundle_size(bundle)).s, m->file_count, kp_text_bytes(files_size(m)).s,
-           m->image_count, m->manifest_count);
+           m->image_count, m->manifest_count, m->manifest_count == 1 ? "" : "s");
     printf("needs       kinstall %s or newer; on nodes: %s\n", m->minimum_kinstall,
            kp_buf_slice(&programs).ptr);
 }

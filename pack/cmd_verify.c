@@ -49,7 +49,7 @@ static int verify_one(const struct kp_reading_options *o, const char *path, stru
     if (row)
         kp_row_done(row, NULL);
     if (result < 0)
-        return kp_hint(err, "the signature holds; copy the file again from where it came");
+        return err->code == KP_DAMAGED ? kp_wrap(err, "damaged") : -1;
     print_verified(o, bundle, &signers, kp_now() - begin);
     return 0;
 }

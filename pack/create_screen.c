@@ -126,7 +126,7 @@ static size_t count_downloads(const struct kp_plan *plan)
 {
     size_t count = 0;
     for (size_t i = 0; i < plan->file_count; i++)
-        count += !plan->files[i].local;
+        count += kp_starts_with(plan->files[i].url, "https://");
     return count;
 }
 

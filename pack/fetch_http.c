@@ -125,8 +125,10 @@ static void drop_all(struct kp_fetch *fetch)
 {
     for (struct kp_transfer *t = fetch->first, *next; t; t = next) {
         next = t->next;
-        if (t->state != ENDED)
+        if (t->state != ENDED) {
             t->job->transfer = NULL;
+            kp_buf_release(&t->job->body); // what came so far; nobody will be told of it
+        }
         free_transfer(t);
     }
     fetch->first = NULL;
