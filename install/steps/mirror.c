@@ -147,6 +147,8 @@ static int place_unit(struct kp_site *site, struct kp_site_node *node, bool *cha
     kp_auto(kp_vars) vars = kp_vars_new();
     kp_auto_free char *path = bundle_path(site);
     kp_auto_free char *host = kp_network_url_host(node->node->address);
+    const struct kp_file *program = kp_manifest_file(site->manifest, "kregistry", node->arch);
+    kp_vars_set(vars, "program", program->target); // it was placed, so it is there
     kp_vars_set(vars, "bundle", path);
     kp_vars_set(vars, "id", kp_digest_hex(&site->manifest->id).hex);
     kp_vars_setf(vars, "listen", "%s:%u", host, site->inventory->mirror.port);
@@ -217,6 +219,23 @@ static int apply_reach(struct kp_site *site, struct kp_site_node *node, struct k
     return 0;
 }
 
+static int check_taken(struct kp_site *site, struct kp_site_node *node, bool *done,
+                       struct kp_err *err)
+{
+    bool begun;
+    return kp_recorded(site, node, "taken", &begun, done, err);
+}
+
+/* The record alone is what is wanted: from here on a run that was cut off knows this node's files and
+ * services for its own. */
+static int apply_taken(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    struct kp_change change = {.changed = true};
+    (void)err;
+    kp_step_changed(site, node, "note the cluster in /var/lib/kpack/cluster", &change);
+    return 0;
+}
+
 static int describe(const struct kp_site *site, char *out, size_t size)
 {
     size_t n = 0;
@@ -234,6 +253,12 @@ const struct kp_step kp_steps_mirror[] = {
      .nodes = KP_STEP_ADMIN,
      .apply = apply_pki,
      .describe = describe},
+    {.name = "taken",
+     .phase = "mirror",
+     .nodes = KP_STEP_ALL,
+     .check = check_taken,
+     .apply = apply_taken,
+     .recorded = true},
     {.name = "mirror-first", .phase = "mirror", .nodes = KP_STEP_MIRRORS, .apply = apply_first},
     {.name = "mirror-others", .phase = "mirror", .nodes = KP_STEP_MIRRORS, .apply = apply_others},
     {.name = "mirror-reach", .phase = "mirror", .nodes = KP_STEP_ALL, .apply = apply_reach},

@@ -23,8 +23,13 @@ static int place_config(struct kp_site *site, struct kp_site_node *node, bool *c
     const struct kp_image *pause = kp_manifest_image(site->manifest, "pause");
     if (!pause)
         return kp_fail_as(err, KP_MISSING, "missing_image", "the bundle has no pause image");
+    const struct kp_file *runc = kp_manifest_file(site->manifest, "runc", node->arch);
+    if (!runc)
+        return kp_fail_as(err, KP_MISSING, "missing_file", "the bundle has no runc for %s",
+                          node->arch);
     kp_auto(kp_vars) vars = kp_vars_new();
     kp_vars_set(vars, "pause", pause->reference);
+    kp_vars_set(vars, "runc", runc->target);
     // Without CAP_SYS_RESOURCE runc cannot lower oom_score_adj, and no sandbox would start.
     kp_vars_flag(vars, "restrict_oom_score_adj", !kp_fact_true(node, "system", "cap_sys_resource"));
     kp_auto_free char *name = kp_asprintf("containerd-v%u.toml", site->manifest->containerd_config);
