@@ -37,8 +37,7 @@ struct kp_transfer {
     unsigned attempts, challenges;
     uint64_t best; /* most bytes that any attempt had */
     struct kp_body body;
-    /* one hop */
-    char *home; /* the job's URL after the mirrors' rewriting */
+    char *home; /* the job's URL after the mirrors' rewriting; what follows is of one hop */
     const struct kp_site *home_site;
     char *url;                  /* home, or where a redirect led */
     const struct kp_site *site; /* of url; NULL: nothing special */

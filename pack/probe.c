@@ -98,8 +98,7 @@ static int make_layer(struct making *m, const struct kp_digest *knode, struct kp
 static int put_json(struct making *m, const json_t *document, const char *media_type,
                     struct kp_probe_blob *blob)
 {
-    char *text = json_dumps(document, JSON_COMPACT);
-    kp_auto_free char *owned = text;
+    kp_auto_free char *text = json_dumps(document, JSON_COMPACT);
     assert(text); // all of it was made here
     blob->size = strlen(text);
     blob->media_type = media_type;

@@ -69,9 +69,11 @@ Test(mirrors, urls)
         cr_expect_eq(site == NULL, strcmp(table[i][0], table[i][1]) == 0);
     }
     kp_auto_free char *url = kp_mirrors_url(mirrors, "https://x.io/a", &site);
+    cr_assert_not_null(url);
     cr_assert_str_eq(site->username, "ann");
     cr_assert_str_eq(site->password, "secret");
     kp_auto_free char *other = kp_mirrors_url(mirrors, "https://dl.k8s.io/a", &site);
+    cr_assert_not_null(other);
     kp_auto_free char *ca = kp_path_join(folder, "ca.pem");
     cr_assert_str_eq(site->ca, ca, "beside the mirrors file");
 }
