@@ -84,6 +84,7 @@ sum() {
 
 # A file that begins like a static program of that machine (62: x86-64, 183: AArch64), and is nothing else.
 fake_program() {
+    # shellcheck disable=SC2059 # the machine is a byte of the format
     printf '\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x'"$(printf %02x "$2")"'\0\x01\0\0\0' >"$1"
     head -c 40 /dev/zero >>"$1"
     printf 'program %s' "$1" >>"$1"

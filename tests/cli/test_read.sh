@@ -36,7 +36,7 @@ cp x.tar.zst bad.tar.zst
 size=$(stat -c %s bad.tar.zst)
 printf '\xff' | dd of=bad.tar.zst bs=1 seek=$((size / 2)) conv=notrunc status=none
 run 4 verify bad.tar.zst
-has err "damaged: blobs/sha256/"
+has err "damaged: bad.tar.zst: blobs/sha256/"
 run 4 verify --json bad.tar.zst
 has out '"ok": false'
 run 4 extract bad.tar.zst --file kubelet --to ex2

@@ -48,3 +48,8 @@ has err "nosuch.tar.zst"
 run 2 verify
 run 2 extract x.tar.zst
 has err "--oci DIR"
+
+# the man page begins with what the tables of options say
+run 0 man
+head -n "$(wc -l <out)" "$HERE/../../docs/man/kpack.1" | cmp - out ||
+    fail "docs/man/kpack.1 is out of date: put the output of kpack man before its FILES"
