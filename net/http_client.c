@@ -332,7 +332,7 @@ static bool parse_chunk_size(const char *line, uint64_t *out)
 
 static int take_chunks(struct transfer *t, struct kp_err *err)
 {
-    char line[130];
+    char line[130] = "";
     for (uint64_t size = 1; size;) {
         if (take_chunk_line(t->client, line, err) < 0)
             return -1;
