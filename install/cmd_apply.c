@@ -24,21 +24,34 @@ static const struct kp_step *const phases[] = {
 };
 #define PLANNED_PHASES (KP_COUNT(phases) - 1) /* proving changes nothing that could be planned */
 
-static int check_nodes(struct kp_site *site, struct kp_err *err)
+static void end_check(const struct kp_site *site, const struct kp_findings *findings, double start)
 {
+    char text[64];
+    snprintf(text, sizeof(text), "%zu node%s, %zu warning%s", site->node_count,
+             site->node_count == 1 ? "" : "s", findings->warnings,
+             findings->warnings == 1 ? "" : "s");
+    kp_screen_line(site->screen, " %s✓%s %-9s %-52s %8s", kp_colour_on(stderr, KP_GREEN),
+                   kp_colour_off(stderr), "check", text, kp_text_seconds(kp_now() - start).s);
+}
+
+/* Connects and looks: all findings of all nodes, before anything changes. */
+static int check_nodes(struct kp_open_site *open, bool quiet, struct kp_err *err)
+{
+    struct kp_site *site = kp_site_of(open);
     kp_auto_value(kp_findings) findings = {0};
     double start = kp_now();
+    if (kp_site_connect(open, err) < 0)
+        return -1;
     kp_preflight(site, &findings);
-    if (findings.count)
-        kp_preflight_print(site, &findings, stderr);
     if (findings.errors) {
+        kp_preflight_print(site, &findings, stderr);
         kp_fail_as(err, KP_FAILED, "preflight", "%zu error%s found; nothing was changed",
                    findings.errors, findings.errors == 1 ? "" : "s");
         return kp_hint(err, "mend what is listed above, then " AGAIN);
     }
-    kp_screen_line(site->screen, " %s✓%s check     %zu node%s%*s %8s",
-                   kp_colour_on(stderr, KP_GREEN), kp_colour_off(stderr), site->node_count,
-                   site->node_count == 1 ? "" : "s", 44, "", kp_text_seconds(kp_now() - start).s);
+    if (!quiet)
+        kp_preflight_print_findings(&findings, stderr);
+    end_check(site, &findings, start);
     return 0;
 }
 
@@ -78,7 +91,7 @@ static int install(struct kp_open_site *open, const struct options *options, str
 {
     struct kp_site *site = kp_site_of(open);
     double start = kp_now();
-    if (kp_site_connect(open, err) < 0 || check_nodes(site, err) < 0)
+    if (check_nodes(open, options->site.quiet || options->site.json, err) < 0)
         return -1;
     if (kp_site_lock_nodes(open, err) < 0)
         return -1;
@@ -115,7 +128,7 @@ static int run_plan(void *user, int argc, char **argv, struct kp_err *err)
     if (kp_site_open(&open, &options->site, KP_SITE_READ_ONLY | KP_SITE_DRY_RUN, err) < 0)
         return -1;
     struct kp_site *site = kp_site_of(open);
-    if (kp_site_connect(open, err) < 0 || check_nodes(site, err) < 0)
+    if (check_nodes(open, options->site.quiet || options->site.json, err) < 0)
         return -1;
     int result = kp_steps_run(site, phases, PLANNED_PHASES, err);
     if (result < 0) {

@@ -173,20 +173,27 @@ static void print_finding(const struct kp_finding *finding, int width, FILE *out
         fprintf(out, "  %*s           → %s\n", width, "", finding->next);
 }
 
+void kp_preflight_print_findings(const struct kp_findings *findings, FILE *out)
+{
+    size_t width = 3;
+    for (size_t i = 0; i < findings->count; i++) {
+        const struct kp_site_node *node = findings->items[i].node;
+        size_t len = node ? strlen(node->node->name) : 0;
+        width = len > width ? len : width;
+    }
+    for (size_t i = 0; i < findings->count; i++)
+        print_finding(&findings->items[i], (int)width, out);
+}
+
 void kp_preflight_print(const struct kp_site *site, const struct kp_findings *findings, FILE *out)
 {
     static const char *const heads[] = {
         "NODE", "ROLE", "SSH", "OS", "CPU", "MEMORY", "DISK FREE/NEEDED", "CLOCK", "RESULT"};
     kp_auto(kp_table) table = kp_table_new(KP_COUNT(heads), heads);
-    size_t width = 3;
-    for (size_t i = 0; i < site->node_count; i++) {
+    for (size_t i = 0; i < site->node_count; i++)
         add_row(table, site, &site->nodes[i], findings);
-        size_t len = strlen(site->nodes[i].node->name);
-        width = len > width ? len : width;
-    }
     kp_table_print(table, out);
-    for (size_t i = 0; i < findings->count; i++)
-        print_finding(&findings->items[i], (int)width, out);
+    kp_preflight_print_findings(findings, out);
     fprintf(out, "%zu error%s, %zu warning%s; nothing was changed\n", findings->errors,
             findings->errors == 1 ? "" : "s", findings->warnings,
             findings->warnings == 1 ? "" : "s");

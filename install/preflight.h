@@ -24,4 +24,6 @@ KP_DEFINE_AUTO_VALUE(kp_findings);
 void kp_preflight(const struct kp_site *site, struct kp_findings *out);
 /* The table of SCREENS.md, the findings below it and the last line, to out. */
 void kp_preflight_print(const struct kp_site *site, const struct kp_findings *findings, FILE *out);
+/* Only the findings, one line each. */
+void kp_preflight_print_findings(const struct kp_findings *findings, FILE *out);
 json_t *kp_preflight_json(const struct kp_site *site, const struct kp_findings *findings);

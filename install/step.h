@@ -40,10 +40,11 @@ struct kp_site { /* one run: everything that steps stand on; borrowed by them */
     const char **mirror_urls; /* "https://10.77.0.11:5000", NULL-terminated */
     char *mirror_ca;          /* PEM of the site's CA */
     double kubeadm_seconds;   /* while at least one of kubeadm's own commands ran, for the report */
+    bool proven_now;          /* the whole verification ran in this run (steps/prove.c) */
     double kubeadm_since;
     unsigned kubeadm_running;
-    struct kp_row *row;   /* of the running phase; NULL between phases */
-    struct { /* while nodes join; secrets, wiped afterwards (steps/join.c) */
+    struct kp_row *row; /* of the running phase; NULL between phases */
+    struct {            /* while nodes join; secrets, wiped afterwards (steps/join.c) */
         char token[24], ca_hash[65];
     } join;
     pthread_mutex_t lock; /* guards row, kubeadm_seconds and whatever steps share */

@@ -69,6 +69,7 @@ static int apply_prove(struct kp_site *site, struct kp_site_node *node, struct k
     bool deep = anything_changed(site) || !kp_health_was_proven(site);
     if (kp_health_check(&health, site, deep, err) < 0)
         return -1;
+    site->proven_now = deep;
     // A short look that finds all well leaves the deep report in its place.
     if ((deep || !health.ok) && kp_health_store(&health, site, deep, err) < 0)
         return -1;
@@ -82,6 +83,10 @@ static int apply_prove(struct kp_site *site, struct kp_site_node *node, struct k
 static int describe(const struct kp_site *site, char *out, size_t size)
 {
     size_t n = site->node_count;
+    if (!site->proven_now) {
+        snprintf(out, size, "nodes and pods are Ready; proven before, unchanged since");
+        return 0;
+    }
     snprintf(out, size, "%zu node%s Ready · DNS from %zu · %zu pod pairs · Service · pull", n,
              n == 1 ? "" : "s", n, kp_health_pairs(n));
     return 0;
