@@ -5,6 +5,7 @@
  */
 #include "install/session_internal.h"
 
+#include "core/interrupt.h"
 #include "core/text.h"
 
 #include <errno.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #define SAID_MAX ((size_t)8192)
+#define NAP 0.25 /* seconds; how soon an interrupted caller comes back */
 
 static int lose(struct kp_session *s, const struct kp_err *why)
 {
@@ -88,7 +90,10 @@ int kp_session_receive(struct kp_session *s, char *buf, size_t size, double dead
     *end = false;
     struct pollfd fds[2] = {{s->transport.out, POLLIN, 0}, {s->transport.err, POLLIN, 0}};
     double left = deadline - kp_now();
-    int n = poll(fds, 2, left > 0 ? (int)(left * 1000) + 1 : 0);
+    // In short naps, so that Ctrl-C is heard.
+    int n = poll(fds, 2, left > NAP ? (int)(NAP * 1000) : left > 0 ? (int)(left * 1000) + 1 : 0);
+    if (n == 0 && left > NAP)
+        return 0;
     if (n < 0 && errno != EINTR)
         return kp_fail_sys(err, errno, "poll");
     if (n == 0)
@@ -449,19 +454,33 @@ static int lost_error(struct kp_session *s, struct kp_err *err)
     return -1;
 }
 
+// With s->lock held. Signals only set a flag, so waits look at it now and then.
+static int wait_change(struct kp_session *s, struct kp_err *err)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += (long)(NAP * 1e9);
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_cond_timedwait(&s->change, &s->lock, &until);
+    return kp_interrupt_check(err);
+}
+
 int kp_session_send(struct kp_session *s, struct kp_pending *p, const void *data, size_t len,
                     bool end, bool *stopped, struct kp_err *err)
 {
     const char *at = data;
     *stopped = false;
     do {
+        int lost = 0;
         pthread_mutex_lock(&s->lock);
-        while (len && !p->credit && !p->done && s->phase == KP_SESSION_READY)
-            pthread_cond_wait(&s->change, &s->lock);
+        while (len && !p->credit && !p->done && s->phase == KP_SESSION_READY && lost == 0)
+            lost = wait_change(s, err);
         size_t n = len < KP_FRAME_MAX ? len : KP_FRAME_MAX;
         n = n < p->credit ? n : (size_t)p->credit;
         *stopped = p->done;
-        int lost = s->phase != KP_SESSION_READY ? lost_error(s, err) : 0;
+        if (s->phase != KP_SESSION_READY)
+            lost = lost_error(s, err);
         p->credit -= n;
         pthread_mutex_unlock(&s->lock);
         if (lost < 0 || *stopped)
@@ -504,8 +523,8 @@ static int next_event(struct kp_session *s, struct kp_pending *p, struct kp_buf 
     int lost = 0;
     pthread_mutex_lock(&s->lock);
     while (!p->done && !p->note_whole && !p->data[0].len && !p->data[1].len &&
-           s->phase == KP_SESSION_READY)
-        pthread_cond_wait(&s->change, &s->lock);
+           s->phase == KP_SESSION_READY && lost == 0)
+        lost = wait_change(s, err);
     for (int i = 0; i < 2; i++) {
         taken[i] = p->data[i];
         p->data[i] = KP_BUF_SECRET(KP_WINDOW);

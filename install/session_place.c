@@ -5,6 +5,7 @@
  */
 #include "install/session_internal.h"
 
+#include "core/interrupt.h"
 #include "core/text.h"
 #include "core/zst.h"
 
@@ -132,6 +133,8 @@ static int write_all(struct handshake *h, const char *data, size_t len, struct k
     while (len) {
         struct pollfd ready = {.fd = s->transport.in, .events = POLLOUT};
         if (poll(&ready, 1, 1000) == 0) {
+            if (kp_interrupt_check(err) < 0)
+                return -1;
             if (kp_now() > deadline)
                 return kp_fail_as(err, KP_FAILED, "timeout", "node %s: takes nothing",
                                   h->target->node);
@@ -218,7 +221,7 @@ static int wait_for(struct handshake *h, const char *const *words, size_t n, siz
             kp_session_receive(h->session, block, sizeof(block), h->deadline, &got, &end, err) < 0)
             return -1;
         kp_buf_add(&h->out, block, got);
-        if (answer_prompt(h, err) < 0)
+        if (kp_interrupt_check(err) < 0 || answer_prompt(h, err) < 0)
             return -1;
         if (end) {
             // The words on stderr may come a moment after the end of out.

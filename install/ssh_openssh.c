@@ -61,6 +61,25 @@ static int write_known_host(struct openssh *state, const struct kp_ssh_target *t
     return kp_file_write_atomic(state->known_hosts, kp_slice_of(line), 0600, err);
 }
 
+/* The jump host is checked as strictly as the node: -J would begin an ssh that asks on the
+ * terminal. */
+static char *proxy_command(const struct kp_ssh_target *target)
+{
+    kp_auto_free char *key = target->key ? kp_path_expand(target->key) : NULL;
+    kp_auto_free char *known = kp_known_hosts_path(target);
+    const char *colon = strrchr(target->jump, ':'), *bracket = strrchr(target->jump, ']');
+    bool port = colon && (bracket ? colon > bracket : strchr(target->jump, ':') == colon);
+    kp_auto_free char *host =
+        kp_strndup(target->jump, port ? (size_t)(colon - target->jump) : strlen(target->jump));
+    return kp_asprintf(
+        "ProxyCommand=ssh -F none -T -o BatchMode=yes -o StrictHostKeyChecking=yes -o "
+        "GlobalKnownHostsFile=none -o ControlPath=none -o ForwardAgent=no -o "
+        "UserKnownHostsFile='\"%s\"' "
+        "%s%s%s -p %s -W [%%h]:%%p -- %s",
+        known, key ? "-o IdentitiesOnly=yes -i '" : "", key ? key : "", key ? "'" : "",
+        port ? colon + 1 : "22", host);
+}
+
 static void add_options(struct args *args, const struct openssh *state,
                         const struct kp_ssh_target *target)
 {
@@ -83,7 +102,7 @@ static void add_options(struct args *args, const struct openssh *state,
         add_option(args, kp_asprintf("IdentityFile=\"%s\"", key));
     }
     if (target->jump)
-        add_option(args, kp_asprintf("ProxyJump=%s", target->jump));
+        add_option(args, proxy_command(target));
     // Without it ssh would take the key type it likes best, whatever the inventory has.
     if (target->host_key)
         add_option(args, kp_asprintf("HostKeyAlgorithms=%s%.*s",
@@ -114,8 +133,8 @@ static void openssh_close(struct kp_transport *t)
 
 static bool has_quote(const char *path)
 {
-    return path &&
-           (strchr(path, '"') || strchr(path, '\n') || strchr(path, '%') || strstr(path, "${"));
+    return path && (strchr(path, '"') || strchr(path, '\'') || strchr(path, '\n') ||
+                    strchr(path, '%') || strstr(path, "${"));
 }
 
 static int openssh_open(struct kp_transport *t, const struct kp_ssh_target *target,

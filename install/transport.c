@@ -32,7 +32,7 @@ int kp_target_check(const struct kp_ssh_target *target, struct kp_err *err)
         return complain(target, "user", target->user, err);
     if (target->port < 1 || target->port > 65535)
         return kp_fail(err, KP_USAGE, "node %s: port %u", target->node, target->port);
-    if (target->jump && !made_of(target->jump, LETTERS ".:-_@,[]", 1024))
+    if (target->jump && !made_of(target->jump, LETTERS ".:-_@[]", 320))
         return complain(target, "jump host", target->jump, err);
     if (target->host_key && !made_of(target->host_key, LETTERS "-.@ +/=", KP_HOST_KEY_MAX))
         return complain(target, "host_key", target->host_key, err);

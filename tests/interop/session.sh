@@ -161,7 +161,7 @@ all() {
     tail -n +2 "$work/said/record" | jq -e '.cluster == "demo" and .begun == ["init", "join"] and .finished == {"init": "abc"}' >/dev/null && ok record || bad record
     drive other mark prod init begun - && bad "another cluster"
     has "another cluster is refused" "$work/said/other" 'this node belongs to cluster "demo"'
-    drive holder lock run-1 "ann on admin" + run sleep 8 &
+    drive holder lock run-1 "ann on admin" + run sleep 14 &
     holding=$!
     sleep 1.5
     drive locked lock run-2 "bob on laptop" && bad "two locks"
@@ -215,6 +215,29 @@ errors() {
     has "an option as address" "$work/e6" "has characters that it may not have"
 }
 TRANSPORT=openssh errors
+
+# Through a jump host, which is checked as the node is.
+export TRANSPORT=openssh
+jump() {
+    timeout 60 "$driver" --bundle "$work/test.tar.zst" --trust "$work/test.pub" --port "$port" --transport openssh --key "$work/user" \
+        --jump "root@127.0.0.1:$port" --known-hosts "$work/hosts" "$@" run true </dev/null
+}
+jump --host-key "$host_key" >"$work/said/jump1" 2>&1 && bad "unknown jump host"
+hasnot "an unknown jump host" "$work/said/jump1" "status=0"
+echo "[127.0.0.1]:$port $host_key" >"$work/hosts"
+jump >"$work/said/jump2" 2>&1
+has "through a jump host" "$work/said/jump2" "status=0"
+
+# Ctrl-C while a command runs.
+DRIVER_PID="$work/interrupted" drive ctrlc run sleep 50 &
+waiting=$!
+for _ in $(seq 100); do grep -q open "$work/said/ctrlc" 2>/dev/null && break; sleep 0.05; done
+sleep 0.5
+began=$(date +%s)
+kill -TERM "$(cat "$work/interrupted")"
+wait "$waiting"
+[ $(($(date +%s) - began)) -lt 5 ] && ok "an interrupt is heard" || bad "an interrupt is heard"
+has "an interrupt is named" "$work/said/ctrlc" "error interrupted:"
 TRANSPORT=libssh2 errors
 
 # From mirrors: one that nobody answers at, then a real kregistry with its own CA.

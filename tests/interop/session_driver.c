@@ -8,6 +8,7 @@
 
 #include "core/cli.h"
 #include "core/file.h"
+#include "core/interrupt.h"
 #include "core/text.h"
 
 #include <pthread.h>
@@ -17,7 +18,7 @@
 
 struct options {
     const char *bundle, *trust, *address, *user, *key, *host_key, *known_hosts, *password,
-        *transport;
+        *transport, *jump;
     uint64_t port;
     bool sudo;
 };
@@ -317,6 +318,7 @@ static int drive(void *user, int argc, char **argv, struct kp_err *err)
                                    .key = o->key,
                                    .host_key = o->host_key,
                                    .known_hosts = o->known_hosts,
+                                   .jump = o->jump,
                                    .sudo = o->sudo,
                                    .sudo_password = o->password,
                                    .connect_timeout = 5};
@@ -360,6 +362,7 @@ static const struct kp_option table[] = {
     TEXT(known_hosts, "known-hosts"),
     TEXT(password, "test-password"),
     TEXT(transport, "transport"),
+    TEXT(jump, "jump"),
     {.name = "port",
      .type = KP_OPT_NUMBER,
      .offset = offsetof(struct options, port),
@@ -383,5 +386,6 @@ int main(int argc, char **argv)
 {
     const struct kp_program program = {
         .name = "session_driver", .summary = "tests a session", .commands = commands};
+    kp_interrupt_catch();
     return kp_cli_main(&program, argc, argv);
 }
