@@ -226,8 +226,8 @@ static int check_taken(struct kp_site *site, struct kp_site_node *node, bool *do
     return kp_recorded(site, node, "taken", &begun, done, err);
 }
 
-/* The record alone is what is wanted: from here on a run that was cut off knows this node's files and
- * services for its own. */
+/* The record alone is what is wanted: from here on a run that was cut off knows this node's files
+ * and services for its own. */
 static int apply_taken(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     struct kp_change change = {.changed = true};

@@ -138,10 +138,12 @@ static int run_kubeadm_reset(struct kp_site *site, struct kp_site_node *node, st
     static const char *const argv[] = {
         KP_KUBEADM, "reset", "--force", "--cri-socket", "unix:///run/containerd/containerd.sock",
         NULL};
-    static const char *const folders[] = {"/etc/kubernetes", "/var/lib/kubelet",
-                                          "/var/lib/etcd",   "/etc/cni/net.d/10-flannel.conflist",
-                                          "/run/flannel",    "/var/lib/cni",
-                                          "/var/log/pods",   "/var/log/containers"};
+    static const char *const folders[] = {
+        "/etc/kubernetes",      "/var/lib/kubelet",
+        "/var/lib/etcd",        "/etc/cni/net.d/10-flannel.conflist",
+        "/run/flannel",         "/var/lib/cni",
+        "/opt/cni/bin/flannel", "/var/log/pods",
+        "/var/log/containers"};
     struct kp_change change = {.changed = true};
     bool there;
     if (kp_have_file(node, KP_KUBEADM, &there, err) < 0)
@@ -220,6 +222,15 @@ static int reset_services(struct kp_site *site, struct kp_site_node *node, struc
     return reset_unit(site, node, "kregistry.service", &ours, err);
 }
 
+/* Folders that nobody else uses. */
+static int drop_empty(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    static const char *const argv[] = {
+        "rmdir", "/etc/containerd", "/opt/cni/bin", "/opt/cni", "/etc/cni/net.d", "/etc/cni", NULL};
+    int status;
+    return kp_ask(site, node, argv, 30, &status, NULL, err);
+}
+
 static int reset_files(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     static const char *const files[] = {"/etc/sysctl.d/90-kpack.conf",
@@ -239,6 +250,8 @@ static int reset_files(struct kp_site *site, struct kp_site_node *node, struct k
     for (size_t i = 0; i < KP_COUNT(files); i++)
         if (kp_place_removed(site, node, files[i], NULL, err) < 0)
             return -1;
+    if (drop_empty(site, node, err) < 0)
+        return -1;
     return kp_place_unit(site, node, "", KP_UNIT_RELOAD_DAEMON, NULL, err);
 }
 
