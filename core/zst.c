@@ -7,6 +7,10 @@
 #include <unistd.h>
 #include <zstd.h>
 
+// Part of the format of compressed blobs: another size gives other bytes. A quarter of what zstd
+// would take itself costs 0.2 % and saves 26 MB of buffers for each file under way.
+#define JOB_SIZE (2 << 20)
+
 struct packer {
     ZSTD_CCtx *ctx;
     int fd_out;
@@ -21,6 +25,7 @@ static int set_parameters(ZSTD_CCtx *ctx, uint64_t size, int level, unsigned wor
     size_t bad[] = {
         ZSTD_CCtx_setParameter(ctx, ZSTD_c_compressionLevel, level),
         ZSTD_CCtx_setParameter(ctx, ZSTD_c_nbWorkers, workers ? (int)workers : 1),
+        ZSTD_CCtx_setParameter(ctx, ZSTD_c_jobSize, JOB_SIZE),
         ZSTD_CCtx_setParameter(ctx, ZSTD_c_checksumFlag, 0),
         ZSTD_CCtx_setPledgedSrcSize(ctx, size),
     };

@@ -1,9 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pack/compress.h"
 
+#include "core/pool.h"
 #include "core/zst.h"
 
 #include <unistd.h>
+
+#define LARGE ((uint64_t)16 << 20)
+#define WORKERS_MAX 4U
+
+/* The bytes do not depend on it; a large file at the end must not keep one core busy alone. */
+static unsigned workers_for(uint64_t size)
+{
+    unsigned cores = kp_cores();
+    return size < LARGE ? 1 : cores < WORKERS_MAX ? cores : WORKERS_MAX;
+}
 
 static int fail_version(const struct kp_compression *how, struct kp_err *err)
 {
@@ -19,8 +30,8 @@ int kp_compress(struct kp_cache *cache, const struct kp_compression *how, int fd
                 struct kp_err *err)
 {
     struct kp_digest seen;
-    kp_auto_free char *key =
-        kp_asprintf("zst %s level %d of %s", how->version, how->level, kp_digest_hex(plain).hex);
+    kp_auto_free char *key = kp_asprintf("zst %s level %d jobs 2M of %s", how->version, how->level,
+                                         kp_digest_hex(plain).hex);
     if (kp_cache_memo(cache, key, out))
         return 0;
     if (strcmp(how->version, kp_zst_version()) != 0)
@@ -29,8 +40,8 @@ int kp_compress(struct kp_cache *cache, const struct kp_compression *how, int fd
     if (lseek(fd, 0, SEEK_SET) < 0)
         return kp_fail(err, KP_FAILED, "seek: %m");
     if (kp_cache_begin(&packed, cache, err) < 0 ||
-        kp_zst_compress_fd(fd, size, kp_cache_new_fd(packed), how->level, 1, &seen, &out->digest,
-                           &out->size, err) < 0)
+        kp_zst_compress_fd(fd, size, kp_cache_new_fd(packed), how->level, workers_for(size), &seen,
+                           &out->digest, &out->size, err) < 0)
         return -1;
     if (!kp_digest_equal(&seen, plain))
         return kp_fail_as(err, KP_DAMAGED, "damaged_cache", "%s in the cache is damaged",
