@@ -216,6 +216,24 @@ static int open_blob(void *user, const struct kp_digest *blob, int *fd, struct k
     return kp_cache_fd(user, blob, fd, err);
 }
 
+static bool is_whole(struct kp_cache *cache, const struct kp_digest *wanted)
+{
+    struct kp_digest seen;
+    uint64_t size;
+    kp_auto_fd int fd = -1;
+    return kp_cache_fd(cache, wanted, &fd, NULL) == 0 &&
+           kp_sha256_fd(fd, &seen, &size, NULL) == 0 && kp_digest_equal(&seen, wanted);
+}
+
+/* The writer found a blob of the cache damaged: without it the next run makes or fetches it again.
+ */
+static void drop_damaged(struct kp_cache *cache, const struct kp_manifest *m)
+{
+    for (size_t i = 0; i < m->blob_count; i++)
+        if (!is_whole(cache, &m->blobs[i].sha256))
+            kp_cache_drop(cache, &m->blobs[i].sha256);
+}
+
 int kp_assemble_write(const struct kp_assembling *assembling, struct kp_manifest *manifest,
                       const char *path, struct kp_bundle_written *out, struct kp_err *err)
 {
@@ -227,5 +245,15 @@ int kp_assemble_write(const struct kp_assembling *assembling, struct kp_manifest
         .progress = assembling->progress,
         .user = assembling->user,
     };
-    return kp_bundle_write(&writing, path, out, err);
+    struct kp_err first = KP_ERR_INIT;
+    if (kp_bundle_write(&writing, path, out, &first) == 0)
+        return 0;
+    if (first.code == KP_DAMAGED) {
+        drop_damaged(assembling->gather->cache, manifest);
+        first.hint[0] = '\0';
+        kp_hint(&first, "what is damaged in the cache was removed; run the same command again");
+    }
+    if (err)
+        *err = first;
+    return -1;
 }

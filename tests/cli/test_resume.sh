@@ -53,3 +53,22 @@ run 4 "${ARGS[@]}" --mirrors mirrors.yaml
 has err "is damaged"
 run 0 "${ARGS[@]}" --mirrors mirrors.yaml
 run 0 verify x.tar.zst
+
+# so is a layer, and a compressed file: what the writer reads
+rotten() { # SHA256
+    blob=$(find cache -name "$1")
+    [[ -n $blob ]] || fail "$1 is not in the cache"
+    chmod u+w "$blob"
+    printf rotten | dd of="$blob" bs=1 seek=20 conv=notrunc status=none
+}
+run 0 list --json x.tar.zst
+rotten "$(jq -r '.files[] | select(.name == "two") | .blob' out)"
+for layer in www/v2/docker.io/flannel/flannel/blobs/*; do # one of the architecture that was taken
+    [[ -z $(find cache -name "${layer##*:}") ]] || break
+done
+rotten "${layer##*:}"
+run 4 "${ARGS[@]}" --mirrors mirrors.yaml
+has err "run the same command again"
+run 0 "${ARGS[@]}" --mirrors mirrors.yaml
+run 0 verify x.tar.zst
+same x.tar.zst y.tar.zst
