@@ -159,7 +159,7 @@ static void add_row(struct kp_table *table, const struct kp_site *site,
                   (double)kp_fact_number(json_object_get(system, "memory"), "total") / 1e9);
     add_space_cell(table, site, node);
     kp_table_cell(table, KP_PLAIN, "%+.1f s",
-                  json_real_value(json_object_get(system, "clock_offset")));
+                  json_real_value(json_object_get(system, "clock_difference")));
     add_result_cell(table, errors, warnings);
 }
 

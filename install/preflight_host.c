@@ -142,7 +142,7 @@ void kp_rule_disk(const struct kp_look *look)
 
 void kp_rule_clock(const struct kp_look *look)
 {
-    double offset = json_real_value(json_object_get(look->system, "clock_offset"));
+    double offset = json_real_value(json_object_get(look->system, "clock_difference"));
     double away = fabs(offset);
     if (away < CLOCK_WARN_S)
         return;

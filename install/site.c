@@ -11,7 +11,6 @@
 
 #include <openssl/rand.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define SIGNERS_MAX 512
 
@@ -214,37 +213,14 @@ static int ask_password(struct kp_open_site *open, struct kp_err *err)
     return 0;
 }
 
-static double seconds_of(const struct timespec *ts)
-{
-    return (double)ts->tv_sec + (double)ts->tv_nsec / 1e9;
-}
-
-/* The node's clock was read between before and after: only what lies outside is a difference. */
-static void note_clock(json_t *facts, const struct timespec *before, const struct timespec *after)
-{
-    json_t *system = json_object_get(facts, "system");
-    double node = (double)json_integer_value(json_object_get(system, "utc_ns")) / 1e9;
-    double offset = 0;
-    if (node > seconds_of(after))
-        offset = node - seconds_of(after);
-    else if (node < seconds_of(before))
-        offset = node - seconds_of(before);
-    if (system)
-        json_object_set_new(system, "clock_offset", json_real(offset));
-}
-
 static int open_node(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     struct kp_session_bundle bundle = {site->bundle, site->trust};
     if (kp_session_open(&node->session, &node->node->ssh, &bundle, err) < 0)
         return -1;
     node->arch = kp_session_arch(node->session);
-    struct timespec before, after;
-    clock_gettime(CLOCK_REALTIME, &before);
     if (kp_session_facts(node->session, &node->facts, err) < 0)
         return -1;
-    clock_gettime(CLOCK_REALTIME, &after);
-    note_clock(node->facts, &before, &after);
     return kp_session_record(node->session, &node->record, err);
 }
 

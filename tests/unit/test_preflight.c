@@ -9,7 +9,7 @@ static const char good[] =
     "{\"system\": {\"os\": {\"id\": \"debian\", \"version_id\": \"12\", \"id_like\": null},"
     " \"systemd\": 252, \"arch\": \"amd64\", \"cpus\": 2, \"machine_id\": \"m1\", \"hostname\": "
     "\"h1\","
-    " \"memory\": {\"total\": 4000000000}, \"swap\": [], \"clock_offset\": 0.0,"
+    " \"memory\": {\"total\": 4000000000}, \"swap\": [], \"clock_difference\": 0.0,"
     " \"cap_sys_resource\": true, \"selinux\": \"none\","
     " \"programs\": {\"conntrack\": \"/usr/sbin/conntrack\", \"socat\": \"/usr/bin/socat\"}},"
     "\"kernel\": {\"cgroup\": {\"version\": 2, \"controllers\": [\"cpu\", \"memory\", \"pids\"]},"
@@ -123,8 +123,8 @@ Test(preflight, each_flaw_is_found_and_named)
          KP_LEVEL_ERROR},
         {"system", "cpus", "1", "cpu", "1 core", KP_LEVEL_ERROR},
         {"system", "memory", "{\"total\": 1000000000}", "memory", "1.0 GB", KP_LEVEL_ERROR},
-        {"system", "clock_offset", "2.0", "clock", "ahead", KP_LEVEL_WARNING},
-        {"system", "clock_offset", "-7.2", "clock", "7.2 s behind", KP_LEVEL_ERROR},
+        {"system", "clock_difference", "2.0", "clock", "ahead", KP_LEVEL_WARNING},
+        {"system", "clock_difference", "-7.2", "clock", "7.2 s behind", KP_LEVEL_ERROR},
         {"system", "swap", "[{\"device\": \"/dev/sda2\"}]", "swap", "/dev/sda2", KP_LEVEL_WARNING},
         {"system", "cap_sys_resource", "false", "capabilities", "SYS_RESOURCE", KP_LEVEL_WARNING},
         {"kernel", "modules", "{\"overlay\": \"missing\"}", "modules", "overlay", KP_LEVEL_ERROR},
