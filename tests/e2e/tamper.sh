@@ -164,5 +164,5 @@ nodes:
   - {name: cp1, address: 127.0.0.1, roles: [control-plane], host_key: "$host_key"}
 END
 export WORK COPY PUB BUNDLE FILE_SIZE SUM
-unshare --net bash "${BASH_SOURCE[0]}" "$SEED" inside
 part end
+unshare --net bash "${BASH_SOURCE[0]}" "$SEED" inside

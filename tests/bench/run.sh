@@ -1,0 +1,126 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# The product beside named tools on the same data, on this machine, now: a table of both figures and
+# their ratio. No pass or fail. Uses the bundle of tests/e2e and the lab's upstream (as root).
+# Run: tests/bench/run.sh
+set -euo pipefail
+shopt -s inherit_errexit
+# shellcheck source=tests/lib/e2e.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/e2e.sh"
+
+RUNS=3
+ROWS=()
+
+ms() { echo $((${EPOCHREALTIME/[.,]/} / 1000)); }
+
+# The best of $RUNS runs of a command, in milliseconds, into BEST; PREPARE runs before each.
+best() {
+    local i start took
+    BEST=0
+    for ((i = 0; i < RUNS; i++)); do
+        "${PREPARE:-:}"
+        start=$(ms)
+        "$@" >"$WORK/out" 2>&1 || fail "$*: $(tail -n 5 "$WORK/out")"
+        took=$(($(ms) - start))
+        if ((BEST == 0 || took < BEST)); then BEST=$took; fi
+    done
+}
+
+ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", b ? a / b : 0 }'; }
+
+row() { # WHAT OURS UNIT TOOL THEIRS AIM
+    ROWS+=("$1|$2 $3|$4|$5 $3|$(ratio "$2" "$5")|$6")
+}
+
+bench_verify() {
+    local size openssl cores
+    cores=$(nproc) size=$(stat -c %s "$BUNDLE")
+    cat "$BUNDLE" >/dev/null
+    best kpack verify --quiet --key "$PUB" "$BUNDLE"
+    local ours=$((size / BEST / 1000))
+    openssl=$(openssl speed -mr -seconds 3 -bytes 1048576 -evp sha256 2>/dev/null | awk -F: '/^\+F/ { print int($NF / 1000000) }')
+    row "verify" "$ours" MB/s "openssl speed sha256 x $cores cores" $((openssl * cores)) ">= 0.9"
+    best sha256sum "$BUNDLE"
+    row "verify" "$ours" MB/s "sha256sum, one pass" $((size / BEST / 1000)) "-"
+}
+
+# The sources of the bundle as files: what skopeo and tar are given, and nothing has to be fetched twice.
+sources() {
+    mkdir -p "$WORK/files" "$WORK/certs" "$WORK/images"
+    cp "$UPSTREAM_CA" "$WORK/certs/ca.crt"
+    mapfile -t IMAGES < <(sed -n 's/.*ref: "\([^"]*\)", digest.*/\1/p' "$E2E/lab.yaml")
+    local name
+    for name in $(kpack list --key "$PUB" --json "$BUNDLE" | jq -r '.files[].name' | sort -u); do
+        kpack extract --quiet --key "$PUB" --file "$name" --to "$WORK/files" "$BUNDLE" >/dev/null
+    done
+}
+
+theirs_images() {
+    local i
+    for i in "${!IMAGES[@]}"; do
+        skopeo copy -q --override-arch "$ARCH" --src-no-creds --src-cert-dir "$WORK/certs" \
+            "docker://$UPSTREAM_REGISTRY/${IMAGES[i]}" "oci:$WORK/images/layout:$i"
+    done
+}
+
+theirs_create() {
+    theirs_images
+    tar -C "$WORK" -cf - files | zstd -q -T0 -3 -o "$WORK/files.tar.zst" -f
+}
+
+ours_create() { kpack create --quiet --lock "$LOCK" --mirrors "$E2E/mirrors.yaml" --key "$KEY" --output "$WORK/ours.tar.zst" --cache "$WORK/cache" --jobs 8; }
+
+nothing_there() { rm -rf "$WORK/images" "$WORK/files.tar.zst" "$WORK/ours.tar.zst" "$WORK/cache"; }
+no_bundle() { rm -f "$WORK/ours.tar.zst"; }
+
+bench_create() {
+    local theirs rss
+    upstream_up
+    sources
+    PREPARE=nothing_there
+    best theirs_create
+    theirs=$BEST
+    say "skopeo copy of ${#IMAGES[@]} images + tar | zstd -T0 -3: $(du -cb "$WORK/images" "$WORK/files.tar.zst" | tail -n 1 | cut -f1) bytes; our bundle: $(stat -c %s "$BUNDLE")"
+    best ours_create
+    row "create, nothing cached (it also fetches the files)" "$BEST" ms "skopeo copy + tar | zstd -T0 -3" "$theirs" "<= 0.5"
+    PREPARE=no_bundle
+    best ours_create
+    row "create, sources and blobs cached" "$BEST" ms "skopeo copy + tar | zstd -T0 -3" "$theirs" "<= 0.2"
+    PREPARE=
+    nothing_there
+    # shellcheck disable=SC2016 # for that shell
+    rss=$(in_home bash -c 'TIMEFORMAT=; "$@" & pid=$!; top=0
+        while now=$(awk "/VmHWM/ { print \$2 }" /proc/$pid/status 2>/dev/null) && [[ -n $now ]]; do top=$now; sleep 0.02; done
+        wait "$pid"; echo "$top"' rss "$PREFIX/bin/kpack" create --quiet --lock "$LOCK" --mirrors "$E2E/mirrors.yaml" --key "$KEY" --output "$WORK/ours.tar.zst" --cache "$WORK/cache" | tail -n 1)
+    row "create, peak resident memory" $((rss / 1024)) MiB "the aim" 64 "<= 1.0"
+}
+
+bench_serve() {
+    [[ -x $TOP/tests/bench/serve.sh || -f $TOP/tests/bench/serve.sh ]] || return 0
+    cmake --preset release -B "$TOP/build/bench" -DBUILD_TESTING=ON >"$WORK/out" 2>&1 || fail "$(tail "$WORK/out")"
+    cmake --build "$TOP/build/bench" -j "$(nproc)" --target kregistry make_bundle crowd >"$WORK/out" 2>&1 || fail "$(tail "$WORK/out")"
+    bash "$TOP/tests/bench/serve.sh" "$(find "$TOP/build/bench" -name kregistry -type f)" \
+        "$(find "$TOP/build/bench" -name make_bundle -type f)" "$(find "$TOP/build/bench" -name crowd -type f)"
+}
+
+print_rows() {
+    {
+        echo 'WHAT|OURS|BESIDE|THEIRS|RATIO|AIM'
+        printf '%s\n' "${ROWS[@]}"
+    } | column -t -s '|'
+}
+
+e2e_begin bench
+part "the bundle"
+shared_bundle
+part "verify"
+bench_verify
+part "create"
+bench_create
+part "serve"
+bench_serve | tee "$WORK/serve.out"
+part end
+echo
+echo "$(nproc) cores, $(uname -m), load $(cut -d' ' -f1 /proc/loadavg), best of $RUNS runs"
+print_rows
