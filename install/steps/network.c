@@ -86,7 +86,7 @@ static int await_manifests(struct kp_site *site, bool network, struct kp_err *er
     return 0;
 }
 
-static int apply_network(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+int kp_network_apply(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     (void)node;
     return apply_manifests(site, true, err);
@@ -137,7 +137,7 @@ const struct kp_step kp_steps_network[] = {
     {.name = "network",
      .phase = "network",
      .nodes = KP_STEP_FIRST,
-     .apply = apply_network,
+     .apply = kp_network_apply,
      .describe = describe_network},
     {.name = "images-all", .phase = "network", .nodes = KP_STEP_ALL, .apply = kp_images_finish},
     {.name = "network-ready", .phase = "network", .nodes = KP_STEP_FIRST, .apply = await_network},

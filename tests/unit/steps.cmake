@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
+kp_unit(render kp_manifests)
+kp_unit(pki kp_install)
+kp_unit(steps kp_install)

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the steps write, against golden files (KP_GOLDEN=write writes them), and what they read. */
+#include "core/file.h"
+#include "install/health.h"
+#include "install/steps/common.h"
+#include "install/steps/images.h"
+#include "install/steps/kubeadm.h"
+#include "install/steps/network.h"
+#include "install/steps/prepare.h"
+#include "install/steps/prove.h"
+#include "install/steps/reset.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+
+static void check_golden(const char *name, const char *text)
+{
+    kp_auto_free char *path = kp_asprintf("%s/rendered/%s", KP_TEST_DATA, name), *want = NULL;
+    const char *mode = getenv("KP_GOLDEN");
+    struct kp_err err = KP_ERR_INIT;
+    size_t len;
+    if (mode && strcmp(mode, "write") == 0)
+        cr_assert_eq(kp_file_write_atomic(path, kp_slice_of(text), 0644, &err), 0, "%s",
+                     err.message);
+    cr_assert_eq(kp_file_read(path, (size_t)1 << 20, &want, &len, &err), 0, "%s", err.message);
+    cr_expect_str_eq(text, want, "%s", name);
+}
+
+struct sample { /* a site as far as rendering needs one */
+    struct kp_node nodes[3];
+    struct kp_site_node site_nodes[3];
+    struct kp_inventory inventory;
+    struct kp_image images[5];
+    struct kp_manifest manifest;
+    struct kp_site site;
+    struct kp_taint taints[2];
+    const char *ignored[2];
+};
+
+static const char *arches[] = {"amd64", NULL};
+
+static void fill_images(struct sample *s)
+{
+    static const char *const all[][2] = {
+        {"kube-apiserver", "registry.k8s.io/kube-apiserver:v1.30.14"},
+        {"etcd", "registry.k8s.io/etcd:3.5.15-0"},
+        {"coredns", "registry.k8s.io/coredns/coredns:v1.11.3"},
+        {"pause", "registry.k8s.io/pause:3.9"},
+        {"", "docker.io/library/app:1"},
+    };
+    for (size_t i = 0; i < KP_COUNT(all); i++)
+        s->images[i] = (struct kp_image){.name = all[i][0],
+                                         .reference = all[i][1],
+                                         .arches = arches,
+                                         .roles = i < 2 ? KP_ROLE_CONTROL_PLANE
+                                                        : KP_ROLE_CONTROL_PLANE | KP_ROLE_WORKER,
+                                         .why = i < 4 ? "release" : "--image",
+                                         .pinned = i == 3};
+    for (size_t i = 0; i < KP_COUNT(all); i++)
+        memset(s->images[i].digest.bytes, (int)(0x11 * (i + 1)), KP_SHA256_LEN);
+}
+
+static void fill_sample(struct sample *s, const char *version, const char *api)
+{
+    *s = (struct sample){0};
+    s->nodes[0] = (struct kp_node){
+        .name = "cp1", .address = "10.77.0.11", .roles = KP_ROLE_CONTROL_PLANE, .mirror = true};
+    s->nodes[1] = (struct kp_node){.name = "w1", .address = "10.77.0.12", .roles = KP_ROLE_WORKER};
+    s->nodes[2] = (struct kp_node){.name = "w2",
+                                   .address = "10.77.0.13",
+                                   .roles = KP_ROLE_WORKER,
+                                   .taints = s->taints,
+                                   .taint_count = 2,
+                                   .taints_set = true};
+    s->taints[0] = (struct kp_taint){"dedicated", "true", "NoSchedule"};
+    s->taints[1] = (struct kp_taint){"slow", NULL, "PreferNoSchedule"};
+    s->ignored[0] = "SystemVerification";
+    s->inventory = (struct kp_inventory){
+        .cluster = "demo", .nodes = s->nodes, .node_count = 3, .control_plane_count = 1};
+    s->inventory.kubernetes.endpoint = "local";
+    s->inventory.kubernetes.pods = "10.233.64.0/18";
+    s->inventory.kubernetes.services = "10.233.0.0/18";
+    s->inventory.kubernetes.domain = "cluster.local";
+    s->inventory.kubernetes.ignore_preflight = s->ignored;
+    s->inventory.kubernetes.ignore_preflight_count = 1;
+    fill_images(s);
+    s->manifest = (struct kp_manifest){
+        .kubernetes = version, .kubeadm_api = api, .images = s->images, .image_count = 5};
+    for (size_t i = 0; i < 3; i++)
+        s->site_nodes[i].node = &s->nodes[i];
+    s->site = (struct kp_site){.inventory = &s->inventory,
+                               .manifest = &s->manifest,
+                               .nodes = s->site_nodes,
+                               .node_count = 3};
+}
+
+Test(steps, kubeadm_init)
+{
+    static const char *const apis[] = {"v1beta3", "v1beta4"};
+    for (size_t i = 0; i < KP_COUNT(apis); i++) {
+        struct sample s;
+        struct kp_err err = KP_ERR_INIT;
+        kp_auto_free char *text = NULL;
+        kp_auto_free char *name = kp_asprintf("init-%s.yaml", apis[i]);
+        fill_sample(&s, i ? "v1.31.14" : "v1.30.14", apis[i]);
+        cr_assert_eq(kp_kubeadm_init_config(&text, &s.site, "abcdef.0123456789abcdef", NULL, &err),
+                     0, "%s", err.message);
+        check_golden(name, text);
+    }
+}
+
+Test(steps, kubeadm_init_on_a_nested_node_that_works_too)
+{
+    struct sample s;
+    struct kp_err err = KP_ERR_INIT;
+    kp_auto_free char *text = NULL;
+    fill_sample(&s, "v1.30.14", "v1beta3");
+    kp_auto_json facts = json_pack("{s:{s:{s:{s:b}}}}", "kernel", "sysctl",
+                                   "net.netfilter.nf_conntrack_max", "writable", 0);
+    s.nodes[0].roles = KP_ROLE_CONTROL_PLANE | KP_ROLE_WORKER;
+    s.site_nodes[1].facts = facts;
+    s.inventory.kubernetes.keep_swap = true;
+    cr_assert_eq(kp_kubeadm_init_config(
+                     &text, &s.site, "abcdef.0123456789abcdef",
+                     "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff", &err),
+                 0, "%s", err.message);
+    check_golden("init-nested.yaml", text);
+}
+
+Test(steps, kubeadm_join)
+{
+    static const char *const apis[] = {"v1beta3", "v1beta4"};
+    for (size_t i = 0; i < 4; i++) {
+        struct sample s;
+        struct kp_err err = KP_ERR_INIT;
+        kp_auto_free char *text = NULL;
+        bool control = i >= 2;
+        fill_sample(&s, "v1.30.14", apis[i % 2]);
+        s.nodes[1].roles = KP_ROLE_CONTROL_PLANE;
+        kp_auto_free char *name =
+            kp_asprintf("join-%s-%s.yaml", control ? "control-plane" : "worker", apis[i % 2]);
+        cr_assert_eq(
+            kp_kubeadm_join_config(
+                &text, &s.site, &s.site_nodes[control ? 1 : 2], "abcdef.0123456789abcdef",
+                "753d1ac41c4ff4537814ab5cfb176a903108973ee7d56bf7825845b0f45abbda",
+                control ? "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff" : "",
+                &err),
+            0, "%s", err.message);
+        check_golden(name, text);
+    }
+}
+
+Test(steps, a_missing_image_is_named)
+{
+    struct sample s;
+    struct kp_err err = KP_ERR_INIT;
+    char *text = NULL;
+    fill_sample(&s, "v1.30.14", "v1beta3");
+    s.images[1].name = "other";
+    cr_expect_eq(kp_kubeadm_init_config(&text, &s.site, "t", NULL, &err), -1);
+    cr_expect(strstr(err.message, "etcd"));
+    cr_expect_eq(err.code, KP_MISSING);
+}
+
+Test(steps, hosts_toml)
+{
+    const char *one[] = {"https://10.77.0.11:5000", NULL};
+    const char *three[] = {"https://10.77.0.11:5000", "https://10.77.0.12:5000",
+                           "https://10.77.0.13:5000", NULL};
+    static const char *const names[] = {"hosts-one.toml", "hosts-three.toml",
+                                        "hosts-three-own-last.toml", "hosts-three-own-first.toml"};
+    for (size_t i = 0; i < KP_COUNT(names); i++) {
+        kp_auto_free char *text = NULL;
+        struct kp_err err = KP_ERR_INIT;
+        const char *own = i == 0 ? one[0] : i == 2 ? three[2] : i == 3 ? three[0] : NULL;
+        cr_assert_eq(kp_render_hosts_toml(&text, i ? three : one, own, i == 3, &err), 0);
+        check_golden(names[i], text);
+        // No mirror twice, none left out, and no host but mirrors.
+        for (size_t j = 0; (i ? three : one)[j]; j++) {
+            const char *first = strstr(text, (i ? three : one)[j]);
+            cr_assert(first);
+            cr_expect_null(strstr(first + 1, (i ? three : one)[j]));
+        }
+    }
+    struct kp_err err = KP_ERR_INIT;
+    char *text = NULL;
+    const char *none[] = {NULL};
+    cr_expect_eq(kp_render_hosts_toml(&text, none, NULL, false, &err), -1);
+}
+
+Test(steps, containerd_configs)
+{
+    for (unsigned v = 2; v <= 4; v++) {
+        kp_auto(kp_vars) vars = kp_vars_new();
+        kp_auto_free char *text = NULL;
+        kp_auto_free char *name = kp_asprintf("containerd-v%u.toml", v);
+        struct kp_err err = KP_ERR_INIT;
+        kp_vars_set(vars, "pause", "registry.k8s.io/pause:3.9");
+        kp_vars_set(vars, "runc", "/usr/local/sbin/runc");
+        kp_vars_flag(vars, "restrict_oom_score_adj", v == 2);
+        cr_assert_eq(kp_render(&text, name, vars, &err), 0, "%s", err.message);
+        check_golden(name, text);
+    }
+}
+
+Test(steps, corefile_without_and_with_resolvers)
+{
+    for (int i = 0; i < 2; i++) {
+        kp_auto(kp_vars) vars = kp_vars_new();
+        kp_auto_free char *text = NULL;
+        struct kp_err err = KP_ERR_INIT;
+        kp_vars_set(vars, "domain", "cluster.local");
+        kp_vars_set(vars, "forward", i ? "10.0.0.53 10.0.0.54" : "");
+        cr_assert_eq(kp_render(&text, "coredns-corefile.yaml", vars, &err), 0);
+        check_golden(i ? "corefile-resolvers.yaml" : "corefile-none.yaml", text);
+        cr_expect_eq(strstr(text, "forward .") != NULL, i == 1);
+    }
+}
+
+Test(steps, hosts_file)
+{
+    static const struct {
+        const char *old, *block, *want;
+    } cases[] = {
+        {"127.0.0.1 localhost\n", "10.0.0.1 a\n",
+         "127.0.0.1 localhost\n# kpack: begin (written by kinstall, lost when changed)\n10.0.0.1 "
+         "a\n# kpack: end\n"},
+        {"1 a\n# kpack: begin (x)\n9 old\n# kpack: end\n2 b", "3 c\n",
+         "1 a\n2 b\n# kpack: begin (written by kinstall, lost when changed)\n3 c\n# kpack: end\n"},
+        {"1 a\n# kpack: begin\n9 old\n# kpack: end\n2 b\n", NULL, "1 a\n2 b\n"},
+        {"", NULL, ""},
+    };
+    for (size_t i = 0; i < KP_COUNT(cases); i++) {
+        kp_auto_free char *text = kp_hosts_merge(kp_slice_of(cases[i].old), cases[i].block);
+        cr_expect_str_eq(text, cases[i].want);
+        kp_auto_free char *again = kp_hosts_merge(kp_slice_of(text), cases[i].block);
+        cr_expect_str_eq(again, text, "a second time changes nothing");
+    }
+}
+
+Test(steps, replaced_text)
+{
+    const struct kp_replace replace[] = {{"10.244.0.0/16", "pods"}, {"a", "cluster"}};
+    const char *const values[] = {"10.233.64.0/18", "aa"};
+    kp_auto_value(kp_buf) out = KP_BUF(4096);
+    struct kp_err err = KP_ERR_INIT;
+    cr_assert_eq(kp_manifest_fill(&out, kp_slice_of("net: 10.244.0.0/16 xax 10.244"), replace, 2,
+                                  values, &err),
+                 0);
+    cr_expect_str_eq(out.data, "net: 10.233.64.0/18 xaax 10.244");
+    kp_auto_value(kp_buf) small = KP_BUF(4);
+    cr_expect_eq(kp_manifest_fill(&small, kp_slice_of("aaaaaa"), replace, 2, values, &err), -1);
+}
+
+#define HEX11 "1111111111111111111111111111111111111111111111111111111111111111"
+#define HEX22 "2222222222222222222222222222222222222222222222222222222222222222"
+#define HEX44 "4444444444444444444444444444444444444444444444444444444444444444"
+
+Test(steps, images_on_a_node)
+{
+    static const char listing[] =
+        "REF TYPE DIGEST SIZE PLATFORMS LABELS\n"
+        "registry.k8s.io/kube-apiserver:v1.30.14 application/vnd.oci.image.index.v1+json "
+        "sha256:" HEX11 " 30.7 MiB linux/amd64 io.cri-containerd.image=managed\n"
+        "registry.k8s.io/etcd:3.5.15-0 application/vnd.oci.image.index.v1+json sha256:" HEX11
+        " 1 MiB linux/amd64 -\n"
+        "registry.k8s.io/pause:3.9 application/vnd.oci.image.index.v1+json sha256:" HEX44
+        " 300 KiB linux/amd64 io.cri-containerd.image=managed,io.cri-containerd.pinned=pinned\n"
+        "registry.k8s.io/pause@sha256:" HEX44 " x sha256:" HEX22 " 300 KiB linux/amd64 -\n";
+    struct sample s;
+    size_t n;
+    fill_sample(&s, "v1.30.14", "v1beta3");
+    kp_auto_free struct kp_image_state *states =
+        kp_images_wanted(&s.manifest, KP_ROLE_CONTROL_PLANE, "amd64", &n);
+    cr_assert_eq(n, 5);
+    kp_images_read(states, n, kp_slice_of(listing));
+    cr_expect(states[0].present && !states[0].pinned);
+    cr_expect_not(states[1].present, "the same name with another digest is not the image");
+    cr_expect_not(states[2].present);
+    cr_expect(states[3].present && states[3].pinned);
+    cr_expect(kp_image_is_vital(states[0].image));
+    cr_expect_not(kp_image_is_vital(states[4].image));
+    kp_auto_free struct kp_image_state *worker =
+        kp_images_wanted(&s.manifest, KP_ROLE_WORKER, "amd64", &n);
+    cr_expect_eq(n, 3);
+    cr_expect_str_eq(worker[0].image->name, "coredns");
+    kp_auto_free struct kp_image_state *foreign =
+        kp_images_wanted(&s.manifest, KP_ROLE_WORKER, "arm64", &n);
+    cr_expect_eq(n, 0);
+    cr_expect(foreign != NULL);
+}
+
+Test(steps, only_our_chains_go)
+{
+    static const char save[] =
+        "*nat\n:PREROUTING ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n:KUBE-SERVICES - [0:0]\n"
+        ":KUBE-SEP-X - [0:0]\n:FLANNEL-POSTRTG - [0:0]\n:MINE - [0:0]\n"
+        "-A PREROUTING -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES\n"
+        "-A PREROUTING -p tcp -m tcp --dport 22 -j ACCEPT\n"
+        "-A POSTROUTING -m comment --comment \"flanneld masq\" -j FLANNEL-POSTRTG\n"
+        "-A POSTROUTING -m comment --comment KUBE-X -j MINE\n"
+        "-A KUBE-SERVICES -j KUBE-SEP-X\n-A MINE -j RETURN\nCOMMIT\n";
+    kp_auto_free char *batch = kp_reset_rules(kp_slice_of(save), "nat");
+    cr_expect_str_eq(
+        batch,
+        "*nat\n-D PREROUTING -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES\n"
+        "-D POSTROUTING -m comment --comment \"flanneld masq\" -j FLANNEL-POSTRTG\n"
+        "-F KUBE-SERVICES\n-F KUBE-SEP-X\n-F FLANNEL-POSTRTG\n"
+        "-X KUBE-SERVICES\n-X KUBE-SEP-X\n-X FLANNEL-POSTRTG\nCOMMIT\n");
+    kp_auto_free char *nothing =
+        kp_reset_rules(kp_slice_of("*nat\n:MINE - [0:0]\n-A MINE -j RETURN\nCOMMIT\n"), "nat");
+    cr_expect_str_eq(nothing, "");
+}
+
+Test(steps, kubeconfig)
+{
+    static const char admin[] =
+        "clusters:\n- cluster:\n    server: https://demo.kpack.internal:6443\n  name: demo\n";
+    kp_auto_free char *text = kp_kubeconfig_for(kp_slice_of(admin), "https://10.77.0.11:6443");
+    cr_expect_str_eq(text,
+                     "clusters:\n- cluster:\n    server: https://10.77.0.11:6443\n  name: demo\n");
+}
+
+Test(steps, ways_that_are_tried)
+{
+    cr_expect_eq(kp_health_pairs(1), 0);
+    cr_expect_eq(kp_health_pairs(3), 6);
+    cr_expect_eq(kp_health_pairs(10), 90);
+    cr_expect_eq(kp_health_pairs(100), 300);
+    for (size_t i = 0; i < 100; i++) { // each node is asked by somebody
+        size_t from = 0;
+        for (size_t j = 0; j < 100; j++)
+            from += kp_health_tries(j, i, 100);
+        cr_expect_eq(from, 3);
+    }
+}
+
+Test(steps, random_words)
+{
+    char a[KP_TOKEN_SECRET_LEN + 1], b[KP_TOKEN_SECRET_LEN + 1], key[KP_CERTIFICATE_KEY_HEX + 1];
+    struct kp_err err = KP_ERR_INIT;
+    cr_assert_eq(kp_random_word(a, KP_TOKEN_SECRET_LEN, false, &err), 0);
+    cr_assert_eq(kp_random_word(b, KP_TOKEN_SECRET_LEN, false, &err), 0);
+    cr_assert_eq(kp_random_word(key, KP_CERTIFICATE_KEY_HEX, true, &err), 0);
+    cr_expect_eq(strspn(a, "abcdefghijklmnopqrstuvwxyz0123456789"), KP_TOKEN_SECRET_LEN);
+    cr_expect_eq(strspn(key, "0123456789abcdef"), KP_CERTIFICATE_KEY_HEX);
+    cr_expect_str_neq(a, b);
+}
