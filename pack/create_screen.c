@@ -60,7 +60,7 @@ static void on_started(void *user, const struct kp_fetch_job *job)
         return;
     struct shown_job *at = kp_alloc(sizeof(*at));
     uint64_t size = job->size ? job->size : job->total_bytes;
-    *at = (struct shown_job){.next = shown->jobs, .job = job, .counted = job->size != 0};
+    *at = (struct shown_job){.next = shown->jobs, .job = job, .counted = size != 0};
     at->row = kp_screen_row(shown->screen, job->name, size);
     shown->jobs = at;
 }
@@ -166,7 +166,7 @@ static void print_files(const struct kp_gather *gather)
     kp_table_right(table, 3);
     for (size_t i = 0; i < gather->plan->file_count; i++) {
         const struct kp_plan_file *file = &gather->plan->files[i];
-        uint64_t size = file->size;
+        uint64_t size = file->size ? file->size : file->announced;
         bool cached = kp_cache_has(gather->cache, &file->digest, &size);
         kp_table_cell(table, KP_PLAIN, "%s", file->component);
         kp_table_cell(table, KP_PLAIN, "%s", file->version);

@@ -71,8 +71,8 @@ struct kp_fetch *kp_fetch_new(const struct kp_fetch_options *options)
     struct kp_fetch *fetch = kp_alloc(sizeof(*fetch));
     struct kp_fetch_options *o = &fetch->options;
     *o = *options;
-    or_default(&o->jobs, KP_FETCH_JOBS);
     o->jobs = o->jobs > KP_FETCH_JOBS_MAX ? KP_FETCH_JOBS_MAX : o->jobs;
+    or_default(&o->jobs, KP_FETCH_JOBS);
     or_default(&o->attempts, 6);
     or_default(&o->low_speed_bytes, 1024);
     or_default(&o->low_speed_seconds, 30);
@@ -122,15 +122,15 @@ static void free_transfer(struct kp_transfer *t)
 
 static void drop_all(struct kp_fetch *fetch)
 {
-    for (struct kp_transfer *t = fetch->first, *next; t; t = next) {
-        next = t->next;
+    while (fetch->first) {
+        struct kp_transfer *t = fetch->first;
+        fetch->first = t->next;
         if (t->state != ENDED) {
             t->job->transfer = NULL;
-            kp_buf_release(&t->job->body); // what came so far; nobody will be told of it
+            kp_buf_release(&t->job->body); // nobody will be told of it
         }
         free_transfer(t);
     }
-    fetch->first = NULL;
     fetch->last = &fetch->first;
 }
 
@@ -404,6 +404,7 @@ static int send_request(struct kp_transfer *t, struct kp_err *err)
     set_limits(t);
     set_credentials(t);
     set_headers(t);
+    curl_easy_setopt(t->easy, CURLOPT_NOBODY, t->job->head ? 1L : 0L);
     if (t->job->post)
         curl_easy_setopt(t->easy, CURLOPT_POSTFIELDS, t->job->post);
     curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
@@ -791,10 +792,9 @@ int kp_fetch_run(struct kp_fetch *fetch, struct kp_err *err)
 {
     struct kp_err own = KP_ERR_INIT; // messages are made of it, also where the caller wants none
     int result = run(fetch, &own);
-    if (result < 0) {
+    if (result < 0)
         drop_all(fetch);
-        if (err)
-            *err = own;
-    }
+    if (result < 0 && err)
+        *err = own;
     return result;
 }

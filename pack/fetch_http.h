@@ -59,7 +59,8 @@ struct kp_fetch_job {
     bool to_memory;     /* into `body`, not into the cache */
     const char *accept; /* Accept; NULL: any */
     const char *post;   /* a form body (application/x-www-form-urlencoded); NULL: GET */
-    bool any_status;    /* a 4xx answer is no failure: see status, body (to_memory only) */
+    bool head;       /* only asks for the size, into total_bytes (0 where nobody says); to_memory */
+    bool any_status; /* a 4xx answer is no failure: see status, body (to_memory only) */
     struct kp_fetch_auth auth;
     const struct kp_fetch_authority *authority; /* or NULL */
     bool quiet;                                 /* not shown by watch (token requests, manifests) */

@@ -116,6 +116,42 @@ static int add_manifests(struct kp_gather *g, struct kp_err *err)
     return 0;
 }
 
+static int note_size(void *user, struct kp_fetch_job *job, struct kp_err *err)
+{
+    struct kp_plan_file *file = user;
+    (void)err;
+    if (job->status < 400)
+        file->announced = job->total_bytes;
+    return 0;
+}
+
+/* Whatever is wrong here is told when the file itself is fetched. */
+static int forgive(void *user, struct kp_fetch_job *job, struct kp_err *err)
+{
+    (void)user;
+    (void)job;
+    return strcmp(err->reason ? err->reason : "", "interrupted") == 0 ? -1 : 0;
+}
+
+/* Sizes of what is not in the cache, for the plan and the time that is left. */
+static void ask_sizes(struct kp_gather *g)
+{
+    for (size_t i = 0; i < g->plan->file_count; i++) {
+        struct kp_plan_file *file = &g->plan->files[i];
+        if (file->size || is_local_url(file->url) || kp_cache_has(g->cache, &file->digest, NULL))
+            continue;
+        struct kp_fetch_job *job = &g->jobs[i];
+        job->name = file->component;
+        job->url = file->url;
+        job->head = job->to_memory = job->any_status = job->quiet = true;
+        job->max = KP_FETCH_SIZE_MAX;
+        job->done = note_size;
+        job->failed = forgive;
+        job->user = file;
+        kp_fetch_add(g->fetch, job);
+    }
+}
+
 static void note_root(struct kp_plan_image *image, const struct kp_oci_image *seen)
 {
     bool known = image->known;
@@ -130,7 +166,10 @@ static void note_root(struct kp_plan_image *image, const struct kp_oci_image *se
 int kp_gather_documents(struct kp_gather *g, struct kp_err *err)
 {
     struct kp_plan *plan = g->plan;
-    if (add_manifests(g, err) < 0 || kp_fetch_run(g->fetch, err) < 0)
+    if (add_manifests(g, err) < 0)
+        return -1;
+    ask_sizes(g);
+    if (kp_fetch_run(g->fetch, err) < 0)
         return -1;
     g->oci = kp_oci_new(g->fetch);
     for (size_t i = 0; i < plan->image_count; i++) {
@@ -206,6 +245,7 @@ static int add_file(struct kp_gather *g, struct kp_plan_file *file, struct kp_fe
     job->url = file->url;
     job->expected = &file->digest;
     job->size = file->size;
+    job->total_bytes = file->announced;
     job->done = pack_file;
     job->user = of;
     kp_fetch_add(g->fetch, job);
@@ -253,7 +293,7 @@ int kp_gather_blobs(struct kp_gather *g, struct kp_err *err)
 static void measure_file(const struct kp_gather *g, const struct kp_plan_file *file,
                          struct kp_gather_sizes *out)
 {
-    uint64_t size = file->size;
+    uint64_t size = file->size ? file->size : file->announced;
     bool cached = kp_cache_has(g->cache, &file->digest, &size);
     bool local = is_local_url(file->url);
     if (cached && !local)

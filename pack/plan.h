@@ -37,7 +37,8 @@ struct kp_plan_file { /* one download, for one arch */
     unsigned roles;
     bool known; /* digest is the wanted one */
     struct kp_digest digest;
-    uint64_t size; /* 0: not known yet */
+    uint64_t size;      /* 0: not known yet */
+    uint64_t announced; /* what its server says of the size, for plan and progress; 0: nothing */
     enum kp_checked checked;
     const char *local; /* where it lies on this machine; NULL: fetched from url */
     struct kp_plan_install *installs;
