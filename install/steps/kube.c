@@ -48,8 +48,10 @@ static bool is_not_found(const struct kp_run_result *result)
 static int run_kubectl(struct kp_site *site, const char *const *args, struct kp_slice input,
                        unsigned timeout, struct kp_run_result *out, struct kp_err *err)
 {
+    // kubectl's cache is to lie where a reset takes it away
     static const char *const env[] = {KP_PATH_ENV, "KUBECONFIG=" KP_ADMIN_CONF,
-                                      "KUBECTL_EXTERNAL_DIFF=diff -u -N", "HOME=/root", NULL};
+                                      "KUBECTL_EXTERNAL_DIFF=diff -u -N", "HOME=/var/lib/kpack",
+                                      NULL};
     const char *argv[ARGV_MAX] = {KP_KUBECTL};
     for (size_t i = 0; args[i] && i + 2 < ARGV_MAX; i++)
         argv[i + 1] = args[i];

@@ -225,8 +225,16 @@ static int reset_services(struct kp_site *site, struct kp_site_node *node, struc
 /* Folders that nobody else uses. */
 static int drop_empty(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
-    static const char *const argv[] = {
-        "rmdir", "/etc/containerd", "/opt/cni/bin", "/opt/cni", "/etc/cni/net.d", "/etc/cni", NULL};
+    static const char *const argv[] = {"rmdir",
+                                       "/etc/containerd",
+                                       "/opt/containerd/bin",
+                                       "/opt/containerd/lib",
+                                       "/opt/containerd",
+                                       "/opt/cni/bin",
+                                       "/opt/cni",
+                                       "/etc/cni/net.d",
+                                       "/etc/cni",
+                                       NULL};
     int status;
     return kp_ask(site, node, argv, 30, &status, NULL, err);
 }
@@ -255,6 +263,14 @@ static int reset_files(struct kp_site *site, struct kp_site_node *node, struct k
     return kp_place_unit(site, node, "", KP_UNIT_RELOAD_DAEMON, NULL, err);
 }
 
+/* The kubelet's control groups: they outlive it, empty. */
+static int drop_pod_slices(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    static const char *const argv[] = {"systemctl", "stop", "kubepods.slice", NULL};
+    int status;
+    return kp_ask(site, node, argv, 60, &status, NULL, err);
+}
+
 int kp_node_reset(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     bool begun, finished, ours;
@@ -263,6 +279,8 @@ int kp_node_reset(struct kp_site *site, struct kp_site_node *node, struct kp_err
     bool cluster = begun || kp_was_begun(node, "kubeadm-join");
     if (reset_unit(site, node, "kubelet.service", &ours, err) < 0 ||
         (cluster && run_kubeadm_reset(site, node, err) < 0) || reset_services(site, node, err) < 0)
+        return -1;
+    if (cluster && drop_pod_slices(site, node, err) < 0)
         return -1;
     return reset_files(site, node, err);
 }

@@ -48,12 +48,14 @@ foreign_things() {
 }
 
 # What a node is, for comparing: files with their content where small, units, rules, interfaces,
-# mounts, listening sockets, kernel parameters that kinstall sets. Left out is what lives by itself.
+# mounts, listening sockets. Left out is what lives by itself, and an empty /usr/local/libexec, which many
+# distributions have anyway.
 snapshot() {
     "$SITE" run "$1" -- bash -c '
         find /etc /usr/local /opt /var/lib /root /srv /home -xdev \
             \( -path /var/lib/systemd -o -path /var/lib/private -o -path /var/lib/dbus -o -path /var/lib/sudo -o -name .sudo_as_admin_successful \) -prune \
-            -o \( -type d -printf "folder %p %m %u\n" -o -printf "file %p %m %u %l\n" \) | sort
+            -o \( -type d -printf "folder %p %m %u\n" -o -printf "file %p %m %u %l\n" \) |
+            grep -vx "folder /usr/local/libexec .*" | sort
         find /etc /usr/local -xdev -type f -size -256k -exec sha256sum {} + | sort -k2
         systemctl list-unit-files --no-legend --no-pager | awk "{ print \"unit \" \$1, \$2 }" | sort
         { iptables-save; ip6tables-save; } 2>/dev/null | grep -E "^(-A|:)" | grep -vE "^:(INPUT|OUTPUT|FORWARD|PREROUTING|POSTROUTING) " | sed "s/ \[[0-9:]*\]//" | sort
