@@ -148,7 +148,7 @@ int kp_body_begin(struct kp_body *body, const struct kp_reply *answer, const cha
     } else if (body->have && kp_body_reset(body, err) < 0) {
         return -1;
     }
-    if (total && check_total(body, total, what, err) < 0) {
+    if (total && !body->job->head && check_total(body, total, what, err) < 0) {
         body->restart = body->have > 0 && answer->status == 206;
         return -1;
     }

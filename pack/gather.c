@@ -144,7 +144,6 @@ static void ask_sizes(struct kp_gather *g)
         job->name = file->component;
         job->url = file->url;
         job->head = job->to_memory = job->any_status = job->quiet = true;
-        job->max = KP_FETCH_SIZE_MAX;
         job->done = note_size;
         job->failed = forgive;
         job->user = file;
