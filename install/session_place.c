@@ -314,7 +314,7 @@ static int place(struct handshake *h, struct kp_err *err)
                              *const second[] = {"kpack-have", "kpack-need"},
                              *const third[] = {"kpack-knode/1", "kpack-failed"};
     char rest[256], line[128];
-    size_t which;
+    size_t which = 0;
     const struct kp_file *file = NULL;
     kp_auto_value(kp_buf) program = KP_BUF(PROGRAM_MAX);
     if (wait_for(h, first, 1, &which, rest, sizeof(rest), err) < 0 ||
@@ -345,8 +345,7 @@ static int place(struct handshake *h, struct kp_err *err)
 int kp_session_shake_hands(struct kp_session *s, struct kp_err *err)
 {
     struct handshake h = {.session = s, .target = &s->target};
-    kp_auto_value(kp_buf) out = KP_BUF(4 * KP_FRAME_MAX);
-    h.out = out;
+    h.out = KP_BUF(4 * KP_FRAME_MAX);
     make_nonce(h.nonce);
     make_nonce(h.prompt);
     kp_auto_free char *command = remote_command(&h);
@@ -363,6 +362,6 @@ int kp_session_shake_hands(struct kp_session *s, struct kp_err *err)
         memcpy(kp_decoder_room(&s->decoder, h.out.len), h.out.data, h.out.len);
         kp_decoder_added(&s->decoder, h.out.len);
     }
-    out = h.out;
+    kp_buf_release(&h.out);
     return failed;
 }
