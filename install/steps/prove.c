@@ -43,8 +43,8 @@ static int apply_kubeconfig(struct kp_site *site, struct kp_site_node *node, str
     admin.secret = true;
     char *text = kp_kubeconfig_for(kp_buf_slice(&admin), server);
     int result = 0;
-    bool have = kp_file_read(path, KUBECONFIG_MAX, &old, &len, &ignored) == 0 && old;
-    if (!have || strcmp(old, text) != 0) {
+    if (kp_file_read(path, KUBECONFIG_MAX, &old, &len, &ignored) < 0 || !old ||
+        strcmp(old, text) != 0) {
         result = kp_file_write_atomic(path, kp_slice_of(text), 0600, err);
         kp_step_changed(site, NULL, "write the kubeconfig", NULL);
     }
