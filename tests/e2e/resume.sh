@@ -108,13 +108,13 @@ kill_mid_init() {
     part "killed amid kubeadm init; it goes on by itself and is not started a second time"
     start_run
     wait_noted event=begin step=kubeadm-init
-    soon 30 unit_is_active cp1 kpack-kubeadm-init.service || fail "no unit kpack-kubeadm-init: $(tail "$RUN_OUT")"
+    soon 30 unit_is_active cp1 kpack-init.service || fail "no unit kpack-init: $(tail "$RUN_OUT")"
     sleep 1
     kill_run
     start_run
     wait_noted event=phase step=join
     kill_run
-    expect "starts of kubeadm init" 1 "$(unit_starts cp1 kpack-kubeadm-init.service)"
+    expect "starts of kubeadm init" 1 "$(unit_starts cp1 kpack-init.service)"
     UID_BEFORE=$(cluster_uid) CA_BEFORE=$(ca_hash)
     "$SITE" run cp1 -- kubectl --kubeconfig /etc/kubernetes/admin.conf create configmap written-early \
         --from-literal=by=resume.sh >/dev/null
@@ -153,8 +153,8 @@ test_end() {
     expect "uid of kube-system" "$UID_BEFORE" "$(cluster_uid)"
     expect "the cluster's CA" "$CA_BEFORE" "$(ca_hash)"
     expect "the early config map" resume.sh "$(kubectl get configmap written-early -o 'jsonpath={.data.by}')"
-    expect "starts of kubeadm init" 1 "$(unit_starts cp1 kpack-kubeadm-init.service)"
-    expect "starts of kubeadm join on w2" 1 "$(unit_starts w2 kpack-kubeadm-join.service)"
+    expect "starts of kubeadm init" 1 "$(unit_starts cp1 kpack-init.service)"
+    expect "starts of kubeadm join on w2" 1 "$(unit_starts w2 kpack-join.service)"
     expect "packets that left: $("$SITE" egress detail)" 0 "$("$SITE" egress)"
     say "$RUNS runs in all"
 }
