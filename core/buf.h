@@ -32,7 +32,7 @@ char *kp_buf_reserve(struct kp_buf *buf, size_t len);
 void kp_buf_consume(struct kp_buf *buf, size_t len); /* drops len bytes at the front */
 void kp_buf_clear(struct kp_buf *buf);
 /* Hands the bytes to the caller (kp_free); "" where empty. */
-__attribute__((returns_nonnull)) char *kp_buf_steal(struct kp_buf *buf);
+char *kp_buf_steal(struct kp_buf *buf);
 
 static inline struct kp_slice kp_buf_slice(const struct kp_buf *buf)
 {

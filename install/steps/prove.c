@@ -7,6 +7,8 @@
 
 #include "core/file.h"
 
+#include <assert.h>
+
 #define KUBECONFIG_MAX ((size_t)1 << 20)
 
 char *kp_kubeconfig_for(struct kp_slice admin_conf, const char *server)
@@ -43,6 +45,7 @@ static int apply_kubeconfig(struct kp_site *site, struct kp_site_node *node, str
     admin.secret = true;
     char *text = kp_kubeconfig_for(kp_buf_slice(&admin), server);
     int result = 0;
+    assert(text);
     if (kp_file_read(path, KUBECONFIG_MAX, &old, &len, &ignored) < 0 || !old ||
         strcmp(old, text) != 0) {
         result = kp_file_write_atomic(path, kp_slice_of(text), 0600, err);
