@@ -12,7 +12,7 @@
 #define RECORD_FILE "/var/lib/kpack/cluster"
 #define LOCK_FILE "/var/lib/kpack/lock"
 #define RECORD_MAX ((size_t)1 << 20)
-#define LOCK_PATIENCE 10.0/* seconds; the hand of a killed kinstall ends in that time */
+#define LOCK_PATIENCE 10.0 /* seconds; the hand of a killed kinstall ends in that time */
 #define LOCK_PATIENCE_OWN                                                                          \
     75.0 /* where the holder is this very run, cut off: KP_SILENCE_MAX and some */
 
