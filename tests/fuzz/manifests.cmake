@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
+kp_fuzz(release kp_manifests)
+kp_fuzz(scan kp_pack)
+kp_fuzz(lock kp_pack)
