@@ -18,7 +18,8 @@ static int ask_cluster(struct kp_site_node *first, json_t **out, struct kp_err *
 {
     static const char *const argv[] = {
         "/usr/local/bin/kubectl", "get", "nodes", "--request-timeout=10s", "-o", "json", NULL};
-    static const char *const env[] = {KUBECONFIG_ENV, NULL};
+    // kubectl's cache is to lie where a reset takes it away
+    static const char *const env[] = {KUBECONFIG_ENV, "HOME=/var/lib/kpack", NULL};
     const struct kp_run run = {.argv = argv, .env = env, .timeout = 30};
     kp_auto_value(kp_run_result) result = {0};
     if (kp_session_run(first->session, &run, &result, err) < 0)

@@ -58,14 +58,15 @@ sources() {
 
 theirs_images() {
     local i
+    mkdir -p "$WORK/images"
     for i in "${!IMAGES[@]}"; do
         skopeo copy -q --override-arch "$ARCH" --src-no-creds --src-cert-dir "$WORK/certs" \
-            "docker://$UPSTREAM_REGISTRY/${IMAGES[i]}" "oci:$WORK/images/layout:$i"
+            "docker://$UPSTREAM_REGISTRY/${IMAGES[i]}" "oci:$WORK/images/layout:$i" || return
     done
 }
 
 theirs_create() {
-    theirs_images
+    theirs_images || return
     tar -C "$WORK" -cf - files | zstd -q -T0 -3 -o "$WORK/files.tar.zst" -f
 }
 
