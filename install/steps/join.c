@@ -4,7 +4,6 @@
 #include "install/pki.h"
 #include "install/steps/common.h"
 #include "install/steps/kubeadm.h"
-#include "install/steps/network.h"
 #include "install/steps/prepare.h"
 
 #include "core/text.h"
@@ -239,12 +238,6 @@ static int apply_forget(struct kp_site *site, struct kp_site_node *node, struct 
     return kp_kube(site, argv, none, NULL, err);
 }
 
-static int apply_early(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
-{
-    // A plan shows it once, in its own phase.
-    return site->dry_run ? 0 : kp_network_apply(site, node, err);
-}
-
 static int describe(const struct kp_site *site, char *out, size_t size)
 {
     size_t control = kp_control_planes(site), workers = site->node_count - control;
@@ -254,7 +247,6 @@ static int describe(const struct kp_site *site, char *out, size_t size)
 }
 
 const struct kp_step kp_steps_join[] = {
-    {.name = "network-early", .phase = "join", .nodes = KP_STEP_FIRST, .apply = apply_early},
     {.name = "join-token",
      .phase = "join",
      .nodes = KP_STEP_FIRST,

@@ -86,10 +86,20 @@ static int await_manifests(struct kp_site *site, bool network, struct kp_err *er
     return 0;
 }
 
-int kp_network_apply(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+static int apply_network(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     (void)node;
     return apply_manifests(site, true, err);
+}
+
+/* A network plugin asks the API at its Service address. On a node that has no rules for it yet,
+ * such packets would take the default route and leave the site. */
+static int await_proxy(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    (void)node;
+    return site->dry_run
+               ? 0
+               : kp_kube_wait(site, "daemonset", "kube-system", "kube-proxy", WAIT_S, err);
 }
 
 static int await_network(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
@@ -134,12 +144,13 @@ static int describe_addons(const struct kp_site *site, char *out, size_t size)
 }
 
 const struct kp_step kp_steps_network[] = {
+    {.name = "images-all", .phase = "network", .nodes = KP_STEP_ALL, .apply = kp_images_finish},
+    {.name = "kube-proxy-ready", .phase = "network", .nodes = KP_STEP_FIRST, .apply = await_proxy},
     {.name = "network",
      .phase = "network",
      .nodes = KP_STEP_FIRST,
-     .apply = kp_network_apply,
+     .apply = apply_network,
      .describe = describe_network},
-    {.name = "images-all", .phase = "network", .nodes = KP_STEP_ALL, .apply = kp_images_finish},
     {.name = "network-ready", .phase = "network", .nodes = KP_STEP_FIRST, .apply = await_network},
     {.name = NULL},
 };
