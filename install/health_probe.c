@@ -14,6 +14,8 @@
 #define TRY_PAUSE_S 1
 #define ROLLOUT_S 180
 #define ARGS_MAX 64
+#define RULE_S 10.0
+#define RULE_PAUSE_NS 100000000L
 #define PARALLEL 8
 #define PROBE_PORT 8080
 
@@ -254,6 +256,31 @@ static void note_all(struct probing *p, struct kp_health *health, double start)
     kp_health_note(health, "service", start, service, json_incref(p->service_failures));
 }
 
+/* Asked before kube-proxy has a rule for it, a Service address takes the default route and leaves
+ * the site. Where no rule is seen in this time (another mode, another backend) the question itself
+ * decides. */
+static int await_rule(void *user, size_t item, unsigned worker, struct kp_err *err)
+{
+    static const char *const argv[] = {"iptables-save", "-t", "nat", NULL};
+    struct probing *p = user;
+    double until = kp_now() + RULE_S;
+    kp_auto_free char *rule = kp_asprintf(" %s/", p->service);
+    struct kp_err ignored;
+    (void)worker;
+    while (kp_now() < until) {
+        kp_auto_free char *rules = NULL;
+        int status;
+        if (kp_interrupt_check(err) < 0)
+            return -1;
+        if (kp_ask(p->site, &p->site->nodes[item], argv, 30, &status, &rules, &ignored) < 0 ||
+            strstr(rules, rule))
+            return 0;
+        struct timespec pause = {.tv_nsec = RULE_PAUSE_NS};
+        nanosleep(&pause, NULL);
+    }
+    return 0;
+}
+
 static int run_probe(struct probing *p, struct kp_health *health, struct kp_err *err)
 {
     double start = kp_now();
@@ -270,7 +297,8 @@ static int run_probe(struct probing *p, struct kp_health *health, struct kp_err 
     kp_health_note(health, "pull and start", start, detail, failures);
     start = kp_now();
     kp_step_note(p->site, NULL, "DNS, pod to pod, Service");
-    if (kp_parallel(PARALLEL, p->site->node_count, try_node, p, &why) < 0)
+    if (kp_parallel(PARALLEL, p->site->node_count, await_rule, p, &why) < 0 ||
+        kp_parallel(PARALLEL, p->site->node_count, try_node, p, &why) < 0)
         json_array_append_new(p->pair_failures, json_string(why.message));
     note_all(p, health, start);
     return kp_interrupt_check(err);

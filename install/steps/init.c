@@ -70,6 +70,16 @@ static int check_init(struct kp_site *site, struct kp_site_node *node, bool *don
     return kp_hint(err, "take it away first (kubeadm reset), or choose another node");
 }
 
+/* kubeadm init wants a token; nobody joins by this one. */
+static int forget_token(struct kp_site *site, const char *id, struct kp_err *err)
+{
+    kp_auto_free char *secret = kp_asprintf("bootstrap-token-%s", id);
+    const char *argv[] = {"delete", "secret", secret, "-n", "kube-system", "--ignore-not-found",
+                          NULL};
+    struct kp_slice none = {0};
+    return kp_kube(site, argv, none, NULL, err);
+}
+
 static int apply_init(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     struct kp_change change = {.changed = true};
@@ -96,7 +106,7 @@ static int apply_init(struct kp_site *site, struct kp_site_node *node, struct kp
     explicit_bzero(token, strlen(token));
     if (config)
         explicit_bzero(config, strlen(config));
-    return result;
+    return result < 0 ? -1 : forget_token(site, id, err);
 }
 
 /* Corefile as it should be: `forward` only to resolvers that the inventory names, for one that does
