@@ -21,6 +21,11 @@ finish() {
 trap finish EXIT
 mkdir -p "$work/said" "$work/etc" "$work/var" "$work/lib" "$work/root" "$work/opt" "$work/sysctl" "$work/modules" /run/sshd \
     /etc/kpack /var/lib/kpack /usr/local/libexec/kpack /opt/kpack-test /etc/sysctl.d /etc/modules-load.d
+# The programs may lie below one of the folders that are about to be covered.
+mkdir "$work/bin"
+cp "$driver" "$maker" "$knode" ${kregistry:+"$kregistry"} "$work/bin/"
+driver=$work/bin/${driver##*/} maker=$work/bin/${maker##*/} knode=$work/bin/${knode##*/}
+kregistry=${kregistry:+$work/bin/${kregistry##*/}}
 mount --bind "$work/etc" /etc/kpack
 mount --bind "$work/var" /var/lib/kpack
 mount --bind "$work/lib" /usr/local/libexec/kpack
