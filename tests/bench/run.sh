@@ -84,10 +84,10 @@ bench_create() {
     theirs=$BEST
     say "skopeo copy of ${#IMAGES[@]} images + tar | zstd -T0 -3: $(du -cb "$WORK/images" "$WORK/files.tar.zst" | tail -n 1 | cut -f1) bytes; our bundle: $(stat -c %s "$BUNDLE")"
     best ours_create
-    row "create, nothing cached (it also fetches the files)" "$BEST" ms "skopeo copy + tar | zstd -T0 -3" "$theirs" "<= 0.5"
+    row "create, nothing cached (it also fetches the files)" "$BEST" ms "skopeo copy + tar, zstd -T0 -3" "$theirs" "<= 0.5"
     PREPARE=no_bundle
     best ours_create
-    row "create, sources and blobs cached" "$BEST" ms "skopeo copy + tar | zstd -T0 -3" "$theirs" "<= 0.2"
+    row "create, sources and blobs cached" "$BEST" ms "skopeo copy + tar, zstd -T0 -3" "$theirs" "<= 0.2"
     PREPARE=
     nothing_there
     # shellcheck disable=SC2016 # for that shell
