@@ -3,7 +3,8 @@
 #
 # What the tests in tests/e2e share: the installed product, the lab's upstream and site, one bundle
 # for all of them, and how a test speaks. Nothing is read from or written to the caller's own
-# configuration of kpack. Settings: KPACK_PREFIX (build/prefix), KPACK_E2E_KEEP=1 leaves site and
+# configuration of kpack. Settings: KPACK_PREFIX (build/prefix), KPACK_E2E_SUFFIX (of the site's name, so
+# that two runs do not meet), KPACK_E2E_KEEP=1 leaves site and
 # folder of a failed test.
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -85,7 +86,7 @@ sha256_of() {
 # Begins the test NAME: its folder WORK (on the disk of the checkout), its site's name, its end.
 e2e_begin() {
     E2E_NAME=$1
-    export KPACK_LAB_SITE=e2e-$1
+    export KPACK_LAB_SITE=e2e-$1${KPACK_E2E_SUFFIX:-}
     [[ -x $PREFIX/bin/kpack ]] || fail "no $PREFIX/bin/kpack: run ./check --only release first"
     mkdir -p "$E2E"
     WORK=$(mktemp -d "$E2E/work.$1.XXXXXX")
