@@ -81,8 +81,7 @@ struct kp_fetch_job {
     struct kp_buf body;
     char content_type[128];   /* lower case, without parameters */
     char content_digest[160]; /* Docker-Content-Digest as sent; "" where none */
-    /* the engine's */
-    struct kp_transfer *transfer;
+    struct kp_queued *queued; /* the engine's; NULL before kp_fetch_add and once it has ended */
 };
 
 /* What a screen needs. All may be NULL; all are called in the thread of kp_fetch_run. */

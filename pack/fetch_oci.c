@@ -429,7 +429,7 @@ int kp_oci_resolve(struct kp_oci *oci, struct kp_oci_image *images, size_t count
 static bool is_queued(const struct kp_oci *oci, const struct kp_digest *digest)
 {
     for (const struct layer_job *job = oci->queued; job; job = job->next)
-        if (job->job.transfer && kp_digest_equal(&job->digest, digest))
+        if (job->job.queued && kp_digest_equal(&job->digest, digest))
             return true;
     return false;
 }

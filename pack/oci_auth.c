@@ -246,7 +246,7 @@ static int fetch_token(struct access *access, struct kp_err *err)
 /* Waits for the token that is under way, or asks for one. */
 static int await_token(struct access *access, struct kp_fetch_job *job, struct kp_err *err)
 {
-    if (!access->job.transfer && fetch_token(access, err) < 0)
+    if (!access->job.queued && fetch_token(access, err) < 0)
         return -1;
     add_waiter(access, job);
     return 0;
