@@ -51,7 +51,8 @@ KP_CHECK int kp_bundle_verify(struct kp_bundle *bundle, const struct kp_verify_o
 
 /* Where a blob's content byte `offset` lies in the file is arithmetic. Reads exactly len bytes of
  * the blob's content at offset, skipping the block headers, without verifying (verify ran before).
- * KP_MISSING where the blob is not in this file. */
+ * A delta's blob is read from its base (bundle/set.h). KP_MISSING where the blob is in no file that
+ * is open. */
 KP_CHECK int kp_bundle_read(const struct kp_bundle *bundle, const struct kp_digest *blob,
                             uint64_t offset, void *out, size_t len, struct kp_err *err);
 /* The same by entry index, for iteration. */
@@ -60,6 +61,10 @@ KP_CHECK int kp_bundle_read_entry(const struct kp_bundle *bundle, size_t entry, 
 /* Finds the entry that holds the blob; false where it is in a base. */
 bool kp_bundle_find(const struct kp_bundle *bundle, const struct kp_digest *blob, size_t *entry,
                     uint64_t *size);
-/* A whole small blob (at most max), its digest checked; kp_free. */
+/* The same over a delta and those of its bases that are open: *holder is the bundle whose file has
+ * it, entry counts there. */
+bool kp_bundle_locate(const struct kp_bundle *bundle, const struct kp_digest *blob,
+                      const struct kp_bundle **holder, size_t *entry, uint64_t *size);
+/* A whole small blob (at most max), its digest checked, out of a base too; kp_free. */
 KP_CHECK int kp_bundle_load(const struct kp_bundle *bundle, const struct kp_digest *blob,
                             size_t max, char **out, size_t *len, struct kp_err *err);

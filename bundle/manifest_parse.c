@@ -109,6 +109,9 @@ static void parse_base(struct parsing *p, struct kp_json_reader *r, size_t i)
     base->id = kp_json_digest(r, "id");
     base->name = read_name(r, "name");
     base->serial = kp_json_number(r, "serial", INT64_MAX);
+    for (size_t k = 0; k < i; k++)
+        if (kp_digest_equal(&p->m->bases[k].id, &base->id))
+            kp_json_complain(r, "id", "%s is there twice", kp_digest_hex(&base->id).hex);
 }
 
 static void parse_entry(struct parsing *p, struct kp_json_reader *r, size_t i)
@@ -375,6 +378,19 @@ static void check_entries(struct parsing *p)
     check_leaves(p, tail, leaves);
 }
 
+/* A base that holds nothing would be asked for in vain at the site. */
+static void check_bases(struct parsing *p)
+{
+    const struct kp_manifest *m = p->m;
+    bool used[KP_BASES_MAX] = {false};
+    for (size_t i = 0; i < m->blob_count; i++)
+        for (size_t k = 0; m->blobs[i].base && k < m->base_count; k++)
+            used[k] = used[k] || m->blobs[i].base == &m->bases[k].id;
+    for (size_t k = 0; !p->top->failed && k < m->base_count; k++)
+        if (!used[k])
+            kp_json_complain(p->top, "bases", "element %zu holds no blob of this bundle", k);
+}
+
 static int check_kind(struct kp_json_reader *r, struct kp_err *err)
 {
     const char *kind = kp_json_text(r, "kind", KP_NAME_MAX);
@@ -407,6 +423,7 @@ static int parse_document(struct kp_manifest *m, struct kp_err *err)
     if (top.failed)
         return -1;
     check_twice(&p);
+    check_bases(&p);
     check_entries(&p);
     return kp_json_finish(&top);
 }

@@ -17,6 +17,8 @@ void kp_bundle_free(struct kp_bundle *bundle)
         return;
     if (bundle->fd >= 0)
         close(bundle->fd);
+    for (size_t i = 0; i < KP_BASES_MAX; i++)
+        kp_bundle_free(bundle->bases[i]);
     kp_manifest_free(bundle->manifest);
     kp_free(bundle->path);
     kp_free(bundle->text);

@@ -31,6 +31,22 @@ bool kp_bundle_find(const struct kp_bundle *bundle, const struct kp_digest *blob
     return true;
 }
 
+bool kp_bundle_locate(const struct kp_bundle *bundle, const struct kp_digest *blob,
+                      const struct kp_bundle **holder, size_t *entry, uint64_t *size)
+{
+    const struct kp_manifest *m = bundle->manifest;
+    *holder = bundle;
+    if (kp_bundle_find(bundle, blob, entry, size))
+        return true;
+    const struct kp_blob *listed = kp_manifest_blob(m, blob);
+    for (size_t i = 0; listed && listed->base && i < m->base_count; i++) {
+        *holder = bundle->bases[i];
+        if (listed->base == &m->bases[i].id && *holder)
+            return kp_bundle_find(*holder, blob, entry, size);
+    }
+    return false;
+}
+
 /* One call for all blocks, the headers between them into a waste; the number of bytes it should
  * return. What a short read leaves is fetched block by block. */
 static int read_run(const struct kp_bundle *b, uint64_t base, uint64_t offset, char *out,
@@ -92,31 +108,33 @@ static int not_there(const struct kp_bundle *bundle, const struct kp_digest *blo
 int kp_bundle_read(const struct kp_bundle *bundle, const struct kp_digest *blob, uint64_t offset,
                    void *out, size_t len, struct kp_err *err)
 {
+    const struct kp_bundle *holder;
     size_t entry;
-    if (!kp_bundle_find(bundle, blob, &entry, NULL))
+    if (!kp_bundle_locate(bundle, blob, &holder, &entry, NULL))
         return not_there(bundle, blob, err);
-    return kp_bundle_read_entry(bundle, entry, offset, out, len, err);
+    return kp_bundle_read_entry(holder, entry, offset, out, len, err);
 }
 
 int kp_bundle_load(const struct kp_bundle *bundle, const struct kp_digest *blob, size_t max,
                    char **out, size_t *len, struct kp_err *err)
 {
+    const struct kp_bundle *holder;
     size_t entry;
     uint64_t size;
     struct kp_digest seen;
-    if (!kp_bundle_find(bundle, blob, &entry, &size))
+    if (!kp_bundle_locate(bundle, blob, &holder, &entry, &size))
         return not_there(bundle, blob, err);
     if (size > max)
         return kp_fail_as(err, KP_FAILED, "too_large",
                           "blob %s has %llu bytes; at most %zu are read", kp_digest_hex(blob).hex,
                           (unsigned long long)size, max);
     kp_auto_free char *data = kp_alloc(size + 1);
-    if (kp_bundle_read_entry(bundle, entry, 0, data, size, err) < 0)
+    if (kp_bundle_read_entry(holder, entry, 0, data, size, err) < 0)
         return -1;
     kp_sha256(data, size, &seen);
     if (!kp_digest_equal(&seen, blob))
         return kp_fail_as(err, KP_DAMAGED, "damaged", "%s: its content is damaged",
-                          bundle->manifest->entries[entry].path);
+                          holder->manifest->entries[entry].path);
     *out = kp_steal(&data);
     if (len)
         *len = size;

@@ -13,8 +13,9 @@ struct kp_bundle {
     char *signatures;       /* bundle.sig's content, KP_SIG_SIZE bytes */
     uint64_t signatures_at; /* where bundle.sig's entry begins */
     struct kp_manifest *manifest;
-    uint64_t *offsets;    /* of each entry of the manifest, in the file */
-    uint64_t *first_leaf; /* of each entry, in bundle.leaves */
+    uint64_t *offsets;                     /* of each entry of the manifest, in the file */
+    uint64_t *first_leaf;                  /* of each entry, in bundle.leaves */
+    struct kp_bundle *bases[KP_BASES_MAX]; /* as the manifest's; owned; NULL: not opened (set.h) */
 };
 
 /* Opens the file and reads bundle.json and bundle.sig: headers, frames and padding are checked, no

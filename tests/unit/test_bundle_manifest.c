@@ -137,6 +137,12 @@ static const struct flaw {
      "\"media_type\":\"octets\"", "media_type"},
     {"base that is not listed", "\"media_type\":\"application/octet-stream\"}",
      "\"media_type\":\"application/octet-stream\",\"base\":\"" HEX64 "\"}", "base"},
+    {"base that holds nothing", "\"bases\":[]",
+     "\"bases\":[{\"id\":\"" HEX64 "\",\"name\":\"b\",\"serial\":1}]", "holds no blob"},
+    {"base twice", "\"bases\":[]",
+     "\"bases\":[{\"id\":\"" HEX64 "\",\"name\":\"b\",\"serial\":1},{\"id\":\"" HEX64
+     "\",\"name\":\"c\",\"serial\":2}]",
+     "there twice"},
     {"file target relative", "/usr/local/bin/kubelet\"", "usr/local/bin/kubelet\"", "target"},
     {"file target climbs", "/usr/local/bin/kubelet\"", "/usr/../../etc/shadow\"", "target"},
     {"setuid file", "\"0755\"", "\"4755\"", "mode"},
