@@ -208,12 +208,12 @@ static bool wants_json(const struct kp_command *command, const void *options)
 static int report(const struct kp_program *program, const struct kp_err *err, bool json)
 {
     fflush(stdout);
-    if (json) {
+    if (json && !err->reported) {
         kp_auto_json value =
             json_pack("{s:b, s:i, s:s, s:s*, s:s*}", "ok", 0, "code", (int)err->code, "message",
                       err->message, "reason", err->reason, "hint", err->hint[0] ? err->hint : NULL);
         kp_json_print(value);
-    } else {
+    } else if (!json) {
         fprintf(stderr, "%s%s: %s%s\n", kp_colour_on(stderr, KP_RED), program->name, err->message,
                 kp_colour_off(stderr));
         if (err->hint[0])

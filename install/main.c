@@ -11,7 +11,7 @@ int main(int argc, char **argv)
     kp_interrupt_catch();
     const struct kp_command commands[] = {kp_cmd_main,  kp_cmd_apply,  kp_cmd_check,
                                           kp_cmd_plan,  kp_cmd_status, kp_cmd_reset,
-                                          kp_cmd_trust, {.name = NULL}};
+                                          kp_cmd_trust, kp_cmd_audit,  {.name = NULL}};
     const struct kp_program program = {
         .name = "kinstall",
         .summary = "installs Kubernetes out of a signed bundle, with no network",

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "bundle/bundle.h"
+#include "core/chain.h"
 #include "core/json.h"
 
 #define KP_RUN_OUTPUT_MAX ((size_t)1 << 20)
@@ -58,6 +59,28 @@ enum {
     KP_PUT_ONCE = 2 /* keep what is there */,
     KP_DRY_RUN = 4
 };
+/* A line of the node's own log (docs/security.md), as the node sent it with its answer; line.ptr is
+ * NULL where the node's log itself was taken away with path. Called by the thread that asked, with
+ * nothing locked; -1 fails its call. */
+typedef int kp_session_witness(void *user, struct kp_session *session, const char *path,
+                               struct kp_slice line, struct kp_err *err);
+void kp_session_set_witness(struct kp_session *session, kp_session_witness *witness, void *user);
+/* The node's log behind line number `after`. */
+struct kp_node_log_part {
+    struct kp_buf lines;       /* whole lines */
+    struct kp_chain_head head; /* of the whole log, as the node says */
+    char *key;                 /* PEM of the node's key; NULL: it has none yet */
+};
+void kp_node_log_part_release(struct kp_node_log_part *part);
+KP_DEFINE_AUTO_VALUE(kp_node_log_part);
+/* witness (may be NULL): the head of the site's log, which the node writes into its own first. */
+KP_CHECK int kp_session_placed(struct kp_session *session, uint64_t after,
+                               const struct kp_chain_head *witness, struct kp_node_log_part *out,
+                               struct kp_err *err);
+/* Files, folders and bundles as they are on the node (install/node/survey.c). Changes nothing. */
+KP_CHECK int kp_session_survey(struct kp_session *session, const json_t *question, json_t **answer,
+                               struct kp_err *err);
+
 struct kp_change { /* what a request did, or would do in a dry run */
     bool changed;
     char *diff; /* unified diff or one line; NULL for secrets and where nothing changed; kp_free */

@@ -28,9 +28,41 @@ static int bad_answer(const struct kp_session *s, struct kp_err *err)
                       s->target.node);
 }
 
-/* A call whose answer is {"changed", "diff"}. Takes the request given. */
-static int change_call(struct kp_session *s, json_t *given, int flags, const struct kp_call *call,
-                       struct kp_change *out, struct kp_err *err)
+/* What the node must say that it placed, where it changed something. */
+struct expected {
+    const char *path;
+    const struct kp_digest *sha256; /* NULL: any, or a secret's */
+    bool needed;
+};
+
+/* The node's word is held against what it was told to do. */
+static int take_placed(struct kp_session *s, const json_t *result, const struct expected *expected,
+                       bool changed, struct kp_err *err)
+{
+    const json_t *text = json_object_get(result, "placed");
+    kp_auto_json placed = NULL;
+    if (!s->witness || (!text && !(changed && expected->needed)))
+        return 0;
+    if (!json_is_string(text))
+        return bad_answer(s, err);
+    struct kp_slice line = {json_string_value(text), json_string_length(text)};
+    if (kp_json_parse(&placed, line, KP_CHAIN_LINE_MAX, "placed", err) < 0)
+        return kp_wrap(err, "node %s", s->target.node);
+    const char *path = json_string_value(json_object_get(placed, "path"));
+    const char *sum = json_string_value(json_object_get(placed, "sha256"));
+    if (!path || strcmp(path, expected->path) != 0)
+        return kp_fail_as(err, KP_FAILED, "bad_reply", "node %s: was told to place %s, placed %s",
+                          s->target.node, expected->path, path ? path : "nothing");
+    if (expected->sha256 && (!sum || strcmp(sum, kp_digest_hex(expected->sha256).hex) != 0))
+        return kp_fail_as(err, KP_DAMAGED, "damaged",
+                          "node %s: placed %s with SHA-256 %s, not what it was told to",
+                          s->target.node, path, sum ? sum : "(none)");
+    return s->witness(s->witness_user, s, path, line, err);
+}
+
+/* A call whose answer is {"changed", "diff", "placed"}. Takes the request given. */
+static int placing_call(struct kp_session *s, json_t *given, int flags, const struct kp_call *call,
+                        const struct expected *expected, struct kp_change *out, struct kp_err *err)
 {
     kp_auto_json request = given;
     kp_auto_json result = NULL;
@@ -42,10 +74,19 @@ static int change_call(struct kp_session *s, json_t *given, int flags, const str
     const json_t *changed = json_object_get(result, "changed");
     if (!json_is_boolean(changed))
         return bad_answer(s, err);
+    if (expected && !(flags & KP_DRY_RUN) &&
+        take_placed(s, result, expected, json_is_true(changed), err) < 0)
+        return -1;
     if (out)
         *out = (struct kp_change){json_is_true(changed),
                                   kp_strdup(json_string_value(json_object_get(result, "diff")))};
     return 0;
+}
+
+static int change_call(struct kp_session *s, json_t *given, int flags, const struct kp_call *call,
+                       struct kp_change *out, struct kp_err *err)
+{
+    return placing_call(s, given, flags, call, NULL, out, err);
 }
 
 static json_t *texts(const char *const *items, size_t n)
@@ -156,7 +197,11 @@ int kp_session_put_owned(struct kp_session *s, const char *path, struct kp_slice
         return kp_fail_as(err, KP_USAGE, "too_large", "node %s: %s: %zu bytes, at most %zu",
                           s->target.node, path, data.len, KP_PUT_MAX);
     }
-    return change_call(s, request, flags, &call, out, err);
+    struct kp_digest digest;
+    kp_sha256(data.ptr, data.len, &digest);
+    bool plain = !(flags & KP_PUT_SECRET);
+    const struct expected expected = {path, plain ? &digest : NULL, true};
+    return placing_call(s, request, flags, &call, &expected, out, err);
 }
 
 int kp_session_put(struct kp_session *s, const char *path, struct kp_slice data, unsigned mode,
@@ -168,8 +213,22 @@ int kp_session_put(struct kp_session *s, const char *path, struct kp_slice data,
 int kp_session_remove(struct kp_session *s, const char *path, int flags, struct kp_change *out,
                       struct kp_err *err)
 {
-    return change_call(s, json_pack("{s:s, s:s}", "op", "remove", "path", path), flags, NULL, out,
-                       err);
+    const struct expected expected = {.path = path};
+    struct kp_change change = {0};
+    json_t *request = json_pack("{s:s, s:s}", "op", "remove", "path", path);
+    if (placing_call(s, request, flags, NULL, &expected, &change, err) < 0)
+        return -1;
+    size_t len = strlen(path);
+    // With knode's own folder its log is gone too: that it was there is for us to write down.
+    bool own = strncmp("/var/lib/kpack/", path, len) == 0;
+    int failed = 0;
+    if (own && change.changed && !(flags & KP_DRY_RUN) && s->witness)
+        failed = s->witness(s->witness_user, s, path, (struct kp_slice){NULL, 0}, err);
+    if (out && failed == 0)
+        *out = change;
+    else
+        kp_change_release(&change);
+    return failed;
 }
 
 struct collecting {
@@ -264,7 +323,8 @@ int kp_session_fetch(struct kp_session *s, const struct kp_file *file,
     json_t *request = json_pack("{s:s, s:s, s:s}", "op", "fetch", "blob",
                                 kp_digest_hex(&file->blob).hex, "target", file->target);
     add_mirrors(request, mirrors);
-    return change_call(s, request, flags, &call, out, err);
+    const struct expected expected = {file->target, &file->sha256, true};
+    return placing_call(s, request, flags, &call, &expected, out, err);
 }
 
 int kp_session_send_bundle(struct kp_session *s, const char *path, const struct kp_mirrors *mirrors,
@@ -287,7 +347,8 @@ int kp_session_send_bundle_flags(struct kp_session *s, const char *path,
                                 kp_digest_hex(&kp_bundle_manifest(bundle)->id).hex, "size",
                                 (json_int_t)sending.size);
     add_mirrors(request, mirrors);
-    return change_call(s, request, flags, &call, out, err);
+    const struct expected expected = {.path = path, .needed = true};
+    return placing_call(s, request, flags, &call, &expected, out, err);
 }
 
 int kp_session_unit(struct kp_session *s, const char *unit, enum kp_unit_action action, int flags,
@@ -307,15 +368,17 @@ int kp_session_unit(struct kp_session *s, const char *unit, enum kp_unit_action 
 int kp_session_sysctl(struct kp_session *s, const char *const *settings, size_t n, int flags,
                       struct kp_change *out, struct kp_err *err)
 {
-    return change_call(s, json_pack("{s:s, s:o}", "op", "sysctl", "settings", texts(settings, n)),
-                       flags, NULL, out, err);
+    static const struct expected expected = {.path = "/etc/sysctl.d/90-kpack.conf"};
+    return placing_call(s, json_pack("{s:s, s:o}", "op", "sysctl", "settings", texts(settings, n)),
+                        flags, NULL, &expected, out, err);
 }
 
 int kp_session_modules(struct kp_session *s, const char *const *names, size_t n, int flags,
                        struct kp_change *out, struct kp_err *err)
 {
-    return change_call(s, json_pack("{s:s, s:o}", "op", "modules", "names", texts(names, n)), flags,
-                       NULL, out, err);
+    static const struct expected expected = {.path = "/etc/modules-load.d/kpack.conf"};
+    return placing_call(s, json_pack("{s:s, s:o}", "op", "modules", "names", texts(names, n)),
+                        flags, NULL, &expected, out, err);
 }
 
 struct running {
@@ -379,6 +442,61 @@ int kp_session_run(struct kp_session *s, const struct kp_run *run, struct kp_run
     *out = result;
     out->status = (int)json_integer_value(status);
     result.out = result.err_out = KP_BUF(0);
+    return 0;
+}
+
+void kp_session_set_witness(struct kp_session *s, kp_session_witness *witness, void *user)
+{
+    s->witness = witness;
+    s->witness_user = user;
+}
+
+void kp_node_log_part_release(struct kp_node_log_part *part)
+{
+    kp_buf_release(&part->lines);
+    kp_free(part->key);
+    *part = (struct kp_node_log_part){0};
+}
+
+int kp_session_placed(struct kp_session *s, uint64_t after, const struct kp_chain_head *witness,
+                      struct kp_node_log_part *out, struct kp_err *err)
+{
+    kp_auto_value(kp_node_log_part) part = {.lines = KP_BUF(KP_PLACED_MAX)};
+    struct collecting c = {&part.lines};
+    struct kp_call call = {.data = collect, .user = &c};
+    kp_auto_json request = json_pack("{s:s, s:I}", "op", "placed", "after", (json_int_t)after);
+    kp_auto_json result = NULL;
+    if (witness)
+        json_object_set_new(request, "witness",
+                            json_pack("{s:I, s:s}", "count", (json_int_t)witness->count, "digest",
+                                      kp_digest_hex(&witness->digest).hex));
+    if (kp_session_call(s, request, &call, &result, err) < 0)
+        return -1;
+    const json_t *count_now = json_object_get(result, "count");
+    const char *hex = json_string_value(json_object_get(result, "digest"));
+    if (!json_is_integer(count_now) || json_integer_value(count_now) < 0 || part.lines.overflow ||
+        !kp_digest_parse(kp_slice_of(hex), &part.head.digest))
+        return bad_answer(s, err);
+    part.head.count = (uint64_t)json_integer_value(count_now);
+    part.key = kp_strdup(json_string_value(json_object_get(result, "key")));
+    *out = part;
+    part = (struct kp_node_log_part){0};
+    return 0;
+}
+
+int kp_session_survey(struct kp_session *s, const json_t *question, json_t **answer,
+                      struct kp_err *err)
+{
+    kp_auto_json request = json_copy((json_t *)(uintptr_t)question);
+    kp_auto_json result = NULL;
+    json_object_set_new(request, "op", json_string("survey"));
+    if (kp_session_call(s, request, NULL, &result, err) < 0)
+        return -1;
+    if (!json_is_array(json_object_get(result, "files")) ||
+        !json_is_array(json_object_get(result, "entries")) ||
+        !json_is_array(json_object_get(result, "bundles")))
+        return bad_answer(s, err);
+    *answer = kp_steal(&result);
     return 0;
 }
 

@@ -25,6 +25,8 @@ struct kp_session {
     struct kp_ssh_target target; /* strings are the caller's */
     struct kp_session_bundle bundle;
     char arch[32];
+    kp_session_witness *witness; /* set before the first request that changes anything */
+    void *witness_user;
     pthread_t thread;
     bool thread_started;
     pthread_mutex_t lock; /* guards all below */

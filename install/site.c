@@ -5,6 +5,8 @@
 #include "core/interrupt.h"
 #include "core/pool.h"
 #include "core/text.h"
+#include "bundle/report.h"
+#include "install/audit_log.h"
 #include "install/journal.h"
 #include "install/network.h"
 #include "install/password.h"
@@ -21,6 +23,9 @@ struct kp_open_site {
     struct kp_bundle *bundle;
     struct kp_screen *screen;
     struct kp_journal *journal;
+    struct kp_audit_log *audit;
+    json_t *signed_by; /* who, for the audit log */
+    size_t valid;      /* of them, by trusted keys */
     char *state_folder, *password;
     char **urls;
     const struct kp_site_options *options;
@@ -45,6 +50,8 @@ void kp_open_site_free(struct kp_open_site *open)
     for (char **url = open->urls; url && *url; url++)
         kp_free(*url);
     kp_free(open->urls);
+    kp_audit_log_free(open->audit);
+    json_decref(open->signed_by);
     kp_journal_free(open->journal);
     kp_screen_free(open->screen);
     kp_bundle_free(open->bundle);
@@ -108,6 +115,8 @@ static int verify_bundle(struct kp_open_site *open, struct kp_err *err)
     if (kp_bundle_open(&open->bundle, path, open->trust, signers, err) < 0)
         return -1;
     name_signers(open, signers);
+    open->signed_by = kp_bundle_signers_json(signers);
+    open->valid = signers->valid;
     struct kp_row *row = kp_screen_row(open->screen, "verify", kp_bundle_size(open->bundle));
     struct kp_verify_options options = {.progress = show_progress, .user = row};
     int result = kp_bundle_verify(open->bundle, &options, NULL, err);
@@ -157,6 +166,43 @@ static void fill_site(struct kp_open_site *open)
     list_mirrors(open);
 }
 
+/* Under which rules the bundle was accepted: the exceptions above all. */
+static json_t *policy_json(const struct kp_open_site *open)
+{
+    kp_auto_json keys = json_array();
+    for (size_t i = 0; i < open->options->keys.count; i++)
+        json_array_append_new(keys, json_string(open->options->keys.items[i]));
+    return json_pack("{s:I, s:I, s:b, s:O}", "threshold", (json_int_t)1, "valid",
+                     (json_int_t)open->valid, "insecure", open->site.bundle && open->valid == 0,
+                     "keys_given", keys);
+}
+
+static json_t *bundle_json(const struct kp_manifest *m)
+{
+    return m ? json_pack("{s:s, s:s, s:I, s:s}", "id", kp_digest_hex(&m->id).hex, "name", m->name,
+                         "serial", (json_int_t)m->serial, "created", m->created)
+             : json_null();
+}
+
+static int open_audit(struct kp_open_site *open, struct kp_err *err)
+{
+    kp_auto_free char *note = NULL;
+    kp_auto_free char *who = kp_audit_who();
+    if (kp_audit_log_open(&open->audit, open->state_folder, open->site.run_id, &note, err) < 0)
+        return -1;
+    if (note)
+        kp_screen_line(open->screen, "%swarning%s   %s", kp_colour_on(stderr, KP_RED),
+                       kp_colour_off(stderr), note);
+    open->site.audit = open->audit;
+    json_t *members =
+        json_pack("{s:s, s:s, s:s, s:o, s:O?, s:o}", "who", who, "kinstall", KP_VERSION, "cluster",
+                  open->inventory->cluster, "bundle", bundle_json(open->site.manifest), "signers",
+                  open->signed_by, "policy", policy_json(open));
+    if (kp_audit_log_add(open->audit, "run", members, err) < 0)
+        return -1;
+    return kp_audit_log_keep_head(open->audit, err);
+}
+
 static int open_state(struct kp_open_site *open, struct kp_err *err)
 {
     if (open->flags & KP_SITE_READ_ONLY)
@@ -166,7 +212,7 @@ static int open_state(struct kp_open_site *open, struct kp_err *err)
     open->site.journal = open->journal;
     kp_journal_note(open->journal, "run", NULL, NULL,
                     open->site.manifest ? open->site.manifest->name : NULL);
-    return 0;
+    return open_audit(open, err);
 }
 
 int kp_site_open(struct kp_open_site **out, const struct kp_site_options *options, int flags,
@@ -218,6 +264,8 @@ static int open_node(struct kp_site *site, struct kp_site_node *node, struct kp_
     struct kp_session_bundle bundle = {site->bundle, site->trust};
     if (kp_session_open(&node->session, &node->node->ssh, &bundle, err) < 0)
         return -1;
+    if (site->audit)
+        kp_session_set_witness(node->session, kp_audit_log_witness, site->audit);
     node->arch = kp_session_arch(node->session);
     if (kp_session_facts(node->session, &node->facts, err) < 0)
         return -1;
@@ -255,7 +303,10 @@ int kp_site_lock_nodes(struct kp_open_site *open, struct kp_err *err)
     snprintf(who, sizeof(who), "kinstall by %s", user ? user : "?");
     for (size_t i = 0; i < open->site.node_count; i++) {
         struct kp_site_node *node = &open->site.nodes[i];
-        if (!node->failed && kp_session_lock(node->session, open->site.run_id, who, err) < 0)
+        if (node->failed)
+            continue;
+        if (kp_session_lock(node->session, open->site.run_id, who, err) < 0 ||
+            (open->audit && kp_audit_log_catch_up(open->audit, node->session, err) < 0))
             return -1;
     }
     return 0;

@@ -5,6 +5,7 @@
 #include "core/interrupt.h"
 #include "core/pool.h"
 #include "core/text.h"
+#include "install/audit.h"
 #include "install/journal.h"
 
 #define RECONNECTS 5
@@ -191,8 +192,8 @@ static int run_phase(struct kp_site *site, const struct kp_step *steps, struct k
     return result;
 }
 
-int kp_steps_run(struct kp_site *site, const struct kp_step *const *phases, size_t count,
-                 struct kp_err *err)
+static int run_phases(struct kp_site *site, const struct kp_step *const *phases, size_t count,
+                      struct kp_err *err)
 {
     for (size_t i = 0; i < count; i++) {
         if (kp_interrupt_check(err) < 0)
@@ -206,6 +207,20 @@ int kp_steps_run(struct kp_site *site, const struct kp_step *const *phases, size
     if (any_failed(site))
         return kp_fail_as(err, KP_FAILED, "node_failed", "not every node is done");
     return kp_journal_check(site->journal, err);
+}
+
+int kp_steps_run(struct kp_site *site, const struct kp_step *const *phases, size_t count,
+                 struct kp_err *err)
+{
+    int result = run_phases(site, phases, count, err);
+    struct kp_err failure = KP_ERR_INIT;
+    if (!site->audit || site->dry_run)
+        return result;
+    int closed = kp_audit_end(site, result == 0 ? NULL : err->message, &failure);
+    // What stopped the run says more than that the log could not be closed.
+    if (closed < 0 && result == 0)
+        *err = failure;
+    return result < 0 ? result : closed;
 }
 
 void kp_step_changed(struct kp_site *site, struct kp_site_node *node, const char *what,

@@ -13,6 +13,7 @@
 #include <pthread.h>
 
 struct kp_journal;
+struct kp_audit_log;
 
 struct kp_site_node {
     const struct kp_node *node;
@@ -33,6 +34,7 @@ struct kp_site { /* one run: everything that steps stand on; borrowed by them */
     const char *state_folder; /* 0700 */
     struct kp_screen *screen;
     struct kp_journal *journal;
+    struct kp_audit_log *audit; /* NULL where nothing is changed */
     struct kp_site_node *nodes; /* same order as the inventory's */
     size_t node_count;
     bool dry_run; /* plan: nothing is changed, changes are counted and shown */

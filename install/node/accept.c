@@ -20,6 +20,7 @@ void kp_node_state_release(struct kp_node_state *state)
     kp_manifest_free(state->manifest);
     kp_trust_free(state->given);
     kp_trust_free(state->trust);
+    kp_node_log_free(state->log);
     if (state->lock_fd >= 0)
         close(state->lock_fd);
     *state = KP_NODE_STATE(state->root);

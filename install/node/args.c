@@ -79,6 +79,14 @@ static bool path_is_bad(const char *path)
     }
 }
 
+bool kp_node_path_is_plain(const char *path)
+{
+    for (const char *p = path; *p; p++)
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+            return false;
+    return strlen(path) <= KP_PATH_MAX && !path_is_bad(path);
+}
+
 int kp_node_path(const json_t *args, const char *key, const char **out, struct kp_err *err)
 {
     if (kp_node_text(args, key, KP_PATH_MAX, out, err) < 0)

@@ -219,6 +219,20 @@ static int is_there(const struct placing *p, bool *there, bool *mode, struct kp_
     return 0;
 }
 
+static int note_fetched(const struct placing *p, bool dry_run, json_t *result, struct kp_err *err)
+{
+    const struct kp_node_placed placed = {.op = "fetch",
+                                          .path = p->file->target,
+                                          .mode = p->file->mode & 0777,
+                                          .size = p->file->size,
+                                          .sha256 = p->file->sha256,
+                                          .blob = &p->file->blob,
+                                          .changed =
+                                              json_is_true(json_object_get(result, "changed"))};
+    return dry_run ? 0
+                   : kp_node_note_placed(kp_node_request_state(p->request), &placed, result, err);
+}
+
 static int place(struct placing *p, const struct kp_node_mirrors *mirrors, bool dry_run,
                  json_t **result, struct kp_err *err)
 {
@@ -227,7 +241,7 @@ static int place(struct placing *p, const struct kp_node_mirrors *mirrors, bool 
         return -1;
     if (there && mode) {
         *result = kp_node_change(false, NULL);
-        return 0;
+        return note_fetched(p, dry_run, *result, err);
     }
     if (kp_node_commit(kp_node_request_state(p->request), dry_run, err) < 0)
         return -1;
@@ -240,7 +254,7 @@ static int place(struct placing *p, const struct kp_node_mirrors *mirrors, bool 
     kp_auto_free char *diff = kp_asprintf("place %s %s at %s (mode %04o)\n", p->file->name,
                                           p->file->version, p->file->target, p->file->mode & 0777);
     *result = kp_node_change(true, diff);
-    return 0;
+    return note_fetched(p, dry_run, *result, err);
 }
 
 int kp_node_op_fetch(struct kp_node_request *request, const json_t *args, json_t **result,

@@ -100,6 +100,19 @@ static int keep_file(struct kp_node_state *state, const char *path, struct kp_sl
     return kp_file_write_atomic(real, text, 0644, err);
 }
 
+/* The file that keep_file has put, or found as it should be. */
+static int note_kept(struct kp_node_state *state, const char *path, struct kp_slice text,
+                     bool dry_run, json_t *result, struct kp_err *err)
+{
+    struct kp_node_placed placed = {.op = "put",
+                                    .path = path,
+                                    .mode = 0644,
+                                    .size = text.len,
+                                    .changed = json_is_true(json_object_get(result, "changed"))};
+    kp_sha256(text.ptr, text.len, &placed.sha256);
+    return dry_run ? 0 : kp_node_note_placed(state, &placed, result, err);
+}
+
 int kp_node_op_sysctl(struct kp_node_request *request, const json_t *args, json_t **result,
                       struct kp_err *err)
 {
@@ -120,7 +133,7 @@ int kp_node_op_sysctl(struct kp_node_request *request, const json_t *args, json_
     if (keep_file(state, SYSCTL_FILE, kp_buf_slice(&file), dry_run, &diff, err) < 0)
         return -1;
     *result = kp_node_change(diff.len > 0, diff.len ? diff.data : NULL);
-    return 0;
+    return note_kept(state, SYSCTL_FILE, kp_buf_slice(&file), dry_run, *result, err);
 }
 
 /* Where a module's work is seen though no module of that name is: kernels without module support.
@@ -234,5 +247,5 @@ int kp_node_op_modules(struct kp_node_request *request, const json_t *args, json
     if (keep_file(state, MODULES_FILE, kp_buf_slice(&file), dry_run, &diff, err) < 0)
         return -1;
     *result = kp_node_change(diff.len > 0, diff.len ? diff.data : NULL);
-    return 0;
+    return note_kept(state, MODULES_FILE, kp_buf_slice(&file), dry_run, *result, err);
 }

@@ -13,6 +13,7 @@
 #include <pthread.h>
 
 struct kp_node_request;
+struct kp_node_log;
 
 struct kp_node_state {
     const char *root;
@@ -23,9 +24,15 @@ struct kp_node_state {
     bool committed;                 /* trust and serial are on disk */
     int lock_fd;                    /* node lock, -1 while not held */
     char run_id[65];                /* of the run that holds the lock; "" before */
+    pthread_mutex_t log_lock;       /* guards the two below; taken before lock */
+    struct kp_node_log *log;        /* of what was placed; NULL until it is needed */
+    bool log_gone;                  /* taken away on this connection, with all of knode's state */
 };
 #define KP_NODE_STATE(folder)                                                                      \
-    ((struct kp_node_state){.root = (folder), .lock = PTHREAD_MUTEX_INITIALIZER, .lock_fd = -1})
+    ((struct kp_node_state){.root = (folder),                                                      \
+                            .lock = PTHREAD_MUTEX_INITIALIZER,                                     \
+                            .log_lock = PTHREAD_MUTEX_INITIALIZER,                                 \
+                            .lock_fd = -1})
 void kp_node_state_release(struct kp_node_state *state);
 KP_DEFINE_AUTO_VALUE(kp_node_state);
 
@@ -65,6 +72,7 @@ KP_CHECK int kp_node_texts(const json_t *args, const char *key, size_t max, cons
 /* An absolute path without "." ".." empty parts or control characters. */
 KP_CHECK int kp_node_path(const json_t *args, const char *key, const char **out,
                           struct kp_err *err);
+bool kp_node_path_is_plain(const char *path);
 /* A file of knode's own state: root + path; kp_free. */
 char *kp_node_own(const struct kp_node_state *state, const char *path);
 /* {"changed": …, "diff": …}; diff may be NULL. Bytes that are not UTF-8 are replaced. */
@@ -81,6 +89,30 @@ KP_CHECK int kp_node_need_bundle(struct kp_node_state *state, struct kp_err *err
 KP_CHECK int kp_node_accept(struct kp_node_state *state, struct kp_slice manifest,
                             struct kp_slice signatures, struct kp_trust *given, struct kp_err *err);
 
+/* One file that was placed, found to be there as asked, or removed, for the node's own log: kind
+ * kpack.placed/v1, docs/security.md. Not in dry runs. The new line goes into result as "placed";
+ * none where the log says the same already. */
+struct kp_node_placed {
+    const char *op; /* static: "put" "fetch" "receive" "remove" … */
+    const char *path;
+    unsigned mode, uid, gid;
+    uint64_t size;
+    struct kp_digest sha256;      /* of the content; or another digest, whose name is digest_name */
+    const char *digest_name;      /* NULL: "sha256" */
+    const struct kp_digest *blob; /* that it was made of, or NULL */
+    bool secret;                  /* only a keyed digest may be kept */
+    bool changed;
+};
+#define KP_NODE_PLACED_KIND "kpack.placed/v1"
+KP_CHECK int kp_node_note_placed(struct kp_node_state *state, const struct kp_node_placed *placed,
+                                 json_t *result, struct kp_err *err);
+void kp_node_log_free(struct kp_node_log *log);
+/* The keyed digest of a secret's SHA-256, under a key that never leaves this node. */
+KP_CHECK int kp_node_secret_digest(const struct kp_node_state *state,
+                                   const struct kp_digest *sha256, struct kp_digest *out,
+                                   struct kp_err *err);
+
+kp_node_handler kp_node_op_placed, kp_node_op_survey;
 kp_node_handler kp_node_op_bundle, kp_node_op_facts, kp_node_op_put, kp_node_op_remove,
     kp_node_op_get, kp_node_op_fetch, kp_node_op_receive, kp_node_op_unit, kp_node_op_sysctl,
     kp_node_op_modules, kp_node_op_run, kp_node_op_ran, kp_node_op_probe, kp_node_op_record,

@@ -47,6 +47,11 @@
 #define KP_PUT_MAX ((size_t)16 << 20)
 #define KP_INPUT_MAX ((size_t)16 << 20) /* stdin of a command */
 #define KP_ARGS_MAX 256
+#define KP_SURVEY_FILES_MAX 4096
+#define KP_SURVEY_ENTRIES_MAX 16384 /* in all folders of one request */
+#define KP_SURVEY_DEPTH_MAX 8
+#define KP_SURVEY_BUNDLES_MAX 64
+#define KP_PLACED_MAX ((size_t)256 << 20) /* the node's log, as kinstall takes it */
 #define KP_NONCE_HEX 32
 #define KP_PING_EVERY 15
 #define KP_SILENCE_MAX 60

@@ -96,6 +96,21 @@ static char *describe(const struct put *put, bool found, const struct stat *st, 
     return kp_buf_steal(&out);
 }
 
+static int note_put(struct kp_node_state *state, const struct put *put, struct kp_slice data,
+                    json_t *result, struct kp_err *err)
+{
+    struct kp_node_placed placed = {.op = "put",
+                                    .path = put->path,
+                                    .mode = (unsigned)put->mode,
+                                    .uid = (unsigned)put->uid,
+                                    .gid = (unsigned)put->gid,
+                                    .size = data.len,
+                                    .secret = put->secret,
+                                    .changed = json_is_true(json_object_get(result, "changed"))};
+    kp_sha256(data.ptr, data.len, &placed.sha256);
+    return put->dry_run ? 0 : kp_node_note_placed(state, &placed, result, err);
+}
+
 static int put_file(struct kp_node_state *state, const struct put *put, struct kp_slice data,
                     json_t **result, struct kp_err *err)
 {
@@ -110,7 +125,7 @@ static int put_file(struct kp_node_state *state, const struct put *put, struct k
                 st.st_gid == put->gid;
     if (same || (put->once && found)) {
         *result = kp_node_change(false, NULL);
-        return 0;
+        return same ? note_put(state, put, data, *result, err) : 0;
     }
     if (kp_node_commit(state, put->dry_run, err) < 0 ||
         (!put->dry_run && write_file(put, data, err) < 0))
@@ -120,7 +135,7 @@ static int put_file(struct kp_node_state *state, const struct put *put, struct k
     if (text && put->secret)
         explicit_bzero(text, len);
     *result = kp_node_change(true, diff);
-    return 0;
+    return note_put(state, put, data, *result, err);
 }
 
 int kp_node_op_put(struct kp_node_request *request, const json_t *args, json_t **result,
@@ -157,7 +172,8 @@ int kp_node_op_remove(struct kp_node_request *request, const json_t *args, json_
         return -1;
     kp_auto_free char *diff = kp_asprintf("remove %s%s\n", path, S_ISDIR(st.st_mode) ? "/" : "");
     *result = kp_node_change(true, diff);
-    return 0;
+    const struct kp_node_placed removed = {.op = "remove", .path = path, .changed = true};
+    return dry_run ? 0 : kp_node_note_placed(state, &removed, *result, err);
 }
 
 int kp_node_op_get(struct kp_node_request *request, const json_t *args, json_t **result,

@@ -149,13 +149,28 @@ static int finish(struct receiving *r, struct kp_err *err)
     return kp_file_write_atomic(r->receipt, kp_slice_of(text), 0600, err);
 }
 
+/* A bundle is known by its id: its file may get further signatures. */
+static int note_received(const struct receiving *r, bool dry_run, json_t *result,
+                         struct kp_err *err)
+{
+    struct kp_node_placed placed = {.op = "receive",
+                                    .path = r->path,
+                                    .mode = 0644,
+                                    .size = r->size,
+                                    .digest_name = "id",
+                                    .changed = json_is_true(json_object_get(result, "changed"))};
+    if (dry_run || !kp_digest_parse(kp_slice_of(r->id), &placed.sha256))
+        return 0;
+    return kp_node_note_placed(kp_node_request_state(r->request), &placed, result, err);
+}
+
 static int receive(struct receiving *r, const struct kp_node_mirrors *mirrors, bool dry_run,
                    json_t **result, struct kp_err *err)
 {
     kp_auto_free char *folder = kp_path_dir(r->real);
     if (is_there(r)) {
         *result = kp_node_change(false, NULL);
-        return 0;
+        return note_received(r, dry_run, *result, err);
     }
     if (kp_node_commit(kp_node_request_state(r->request), dry_run, err) < 0)
         return -1;
@@ -165,7 +180,7 @@ static int receive(struct receiving *r, const struct kp_node_mirrors *mirrors, b
     kp_auto_free char *diff =
         kp_asprintf("bundle %.12s to %s (%s)\n", r->id, r->path, kp_text_bytes(r->size).s);
     *result = kp_node_change(true, diff);
-    return 0;
+    return note_received(r, dry_run, *result, err);
 }
 
 int kp_node_op_receive(struct kp_node_request *request, const json_t *args, json_t **result,

@@ -45,7 +45,8 @@ static const struct {
     {"run", kp_node_op_run, false},         {"ran", kp_node_op_ran, false},
     {"probe", kp_node_op_probe, false},     {"record", kp_node_op_record, false},
     {"mark", kp_node_op_mark, false},       {"lock", kp_node_op_lock, false},
-    {"clock", kp_node_op_clock, true},
+    {"clock", kp_node_op_clock, true},      {"placed", kp_node_op_placed, false},
+    {"survey", kp_node_op_survey, false},
 };
 
 static int send_frame(void *user, enum kp_frame_type type, unsigned flags, uint32_t id,
