@@ -129,3 +129,13 @@ int kp_bundle_need_bases(const struct kp_bundle *bundle, struct kp_err *err)
     kp_missing_bases(bundle->path, missing, count, err);
     return kp_hint(err, "give its file by --base FILE");
 }
+
+json_t *kp_bases_json(const struct kp_base *bases, size_t count)
+{
+    json_t *out = json_array();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(out, json_pack("{s:s, s:s, s:I}", "id",
+                                             kp_digest_hex(&bases[i].id).hex, "name", bases[i].name,
+                                             "serial", (json_int_t)bases[i].serial));
+    return out;
+}

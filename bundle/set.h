@@ -33,3 +33,5 @@ struct kp_base_text {
     char s[KP_BASE_TEXT_MAX];
 };
 struct kp_base_text kp_base_text(const struct kp_base *base);
+/* [{"id", "name", "serial"}] */
+json_t *kp_bases_json(const struct kp_base *bases, size_t count);

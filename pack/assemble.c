@@ -52,6 +52,11 @@ static void settle_blobs(struct kp_manifest *m)
 static void add_file(struct assembling *a, const struct kp_plan_file *file,
                      const struct kp_plan_install *install)
 {
+    // what the site has is left out also where another libzstd made it: the content decides
+    const struct kp_receipt_blob *held =
+        strcmp(file->url, KP_OWN_URL) == 0 ? NULL : kp_held_file(a->gather->held, &install->plain);
+    struct kp_digest blob = held ? held->sha256 : install->blob;
+    uint64_t blob_size = held ? held->size : install->blob_size;
     a->m->files[a->m->file_count++] = (struct kp_file){
         .name = install->name,
         .component = file->component,
@@ -60,14 +65,14 @@ static void add_file(struct assembling *a, const struct kp_plan_file *file,
         .target = install->target,
         .mode = install->mode,
         .roles = file->roles,
-        .blob = install->blob,
-        .blob_size = install->blob_size,
+        .blob = blob,
+        .blob_size = blob_size,
         .sha256 = install->plain,
         .size = install->plain_size,
         .origin = file->url,
         .license = file->license,
     };
-    add_blob(a, &install->blob, install->blob_size, TYPE_FILE);
+    add_blob(a, &blob, blob_size, TYPE_FILE);
 }
 
 static void add_files(struct assembling *a)
@@ -202,6 +207,8 @@ int kp_assemble(struct kp_manifest **out, const struct kp_gather *gather, struct
     add_probe(&a);
     add_manifests(&a);
     settle_blobs(m);
+    if (kp_held_apply(gather->held, gather->plan, m, err) < 0)
+        return -1;
     m->document =
         make_provenance(gather->plan); // owned here; the manifest's own document is not read
     m->provenance = m->document;
@@ -230,7 +237,7 @@ static bool is_whole(struct kp_cache *cache, const struct kp_digest *wanted)
 static void drop_damaged(struct kp_cache *cache, const struct kp_manifest *m)
 {
     for (size_t i = 0; i < m->blob_count; i++)
-        if (!is_whole(cache, &m->blobs[i].sha256))
+        if (!m->blobs[i].base && !is_whole(cache, &m->blobs[i].sha256))
             kp_cache_drop(cache, &m->blobs[i].sha256);
 }
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "bundle/set.h"
 #include "core/file.h"
 #include "core/interrupt.h"
 #include "core/text.h"
@@ -15,13 +16,15 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 
 #define BUNDLE_SUFFIX ".tar.zst"
 
 struct create_options {
     const char *k8s, *arch, *network, *release, *mirrors, *lock, *output, *key, *cache;
-    struct kp_text_list images, image_files, manifests, packages, waived, libexec;
+    const char *have;
+    struct kp_text_list images, image_files, manifests, packages, waived, libexec, bases, trusted;
     uint64_t jobs, level, serial;
     bool plan, unsigned_, json, quiet;
 };
@@ -42,6 +45,11 @@ const struct kp_option kp_create_options[] = {
     {"mirrors", 0, KP_OPT_TEXT, FIELD(mirrors), "FILE", "where sources are really fetched from", 0},
     {"lock", 0, KP_OPT_TEXT, FIELD(lock), "FILE",
      "make the bundle of this lock again, byte for byte", 0},
+    {"base", 0, KP_OPT_LIST, FIELD(bases), "OLD",
+     "a bundle that the site has: only what it lacks is carried", 0},
+    {"have", 0, KP_OPT_TEXT, FIELD(have), "RECEIPT", "what the site has, by kinstall receipt", 0},
+    {"trust", 0, KP_OPT_LIST, FIELD(trusted), "FILE",
+     "a public key to trust for --base in this run", 0},
     {"plan", 0, KP_OPT_FLAG, FIELD(plan), NULL, "show what and how much, fetch nothing large", 0},
     {"jobs", 'j', KP_OPT_NUMBER, FIELD(jobs), "N", "downloads at once (default 8)",
      KP_FETCH_JOBS_MAX},
@@ -66,6 +74,7 @@ struct creating {
     struct kp_screen *screen;
     struct kp_releases *releases; // the plan borrows from it
     struct kp_plan *plan;
+    struct kp_held *held;
     struct kp_cache *cache;
     struct kp_mirrors *mirrors;
     struct kp_create_screen *shown;
@@ -74,6 +83,7 @@ struct creating {
     struct kp_scan *scan;
     struct kp_signing_key key;
     char *output, *lock;
+    uint64_t saved; // bytes that lie in bases
     json_t *warnings;
     double begin;
 };
@@ -86,6 +96,7 @@ static void creating_release(struct creating *c)
     kp_create_screen_free(c->shown);
     kp_mirrors_free(c->mirrors);
     kp_cache_free(c->cache);
+    kp_held_free(c->held);
     kp_plan_free(c->plan);
     kp_releases_free(c->releases);
     kp_signing_key_release(&c->key);
@@ -164,11 +175,48 @@ static void warn_insecure(void *user, const struct kp_site *site)
     warn(user, "certificates of %s are not checked, as the mirrors file says", site->to);
 }
 
+static int find_held(struct creating *c, struct kp_err *err)
+{
+    const struct create_options *o = c->o;
+    kp_auto(kp_trust) trust = NULL;
+    if (o->bases.count && kp_load_trust(&trust, &o->trusted, err) < 0)
+        return -1;
+    if (kp_held_load(&c->held, &o->bases, o->have, trust, err) < 0)
+        return -1;
+    return kp_held_settle(c->held, c->plan, o->lock != NULL, err);
+}
+
+/* A delta has its base's name; by default it must not take its place. */
+static char *choose_output(const struct creating *c)
+{
+    const struct kp_plan *plan = c->plan;
+    if (c->o->output)
+        return kp_path_expand(c->o->output);
+    if (!c->held)
+        return kp_asprintf("%s" BUNDLE_SUFFIX, plan->name);
+    return kp_asprintf("%s-delta-%llu" BUNDLE_SUFFIX, plan->name, (unsigned long long)plan->serial);
+}
+
+static int check_output(const struct creating *c, struct kp_err *err)
+{
+    struct stat output, base;
+    if (stat(c->output, &output) < 0)
+        return 0;
+    for (size_t i = 0; i < c->o->bases.count; i++)
+        if (stat(c->o->bases.items[i], &base) == 0 && base.st_ino == output.st_ino &&
+            base.st_dev == output.st_dev)
+            return kp_fail(err, KP_USAGE, "%s is the base; choose another --output", c->output);
+    return 0;
+}
+
 static int begin(struct creating *c, struct kp_err *err)
 {
     const struct create_options *o = c->o;
-    c->output =
-        o->output ? kp_path_expand(o->output) : kp_asprintf("%s" BUNDLE_SUFFIX, c->plan->name);
+    if (find_held(c, err) < 0)
+        return -1;
+    c->output = choose_output(c);
+    if (check_output(c, err) < 0)
+        return -1;
     size_t stem = strlen(c->output) -
                   (kp_ends_with(c->output, BUNDLE_SUFFIX) ? sizeof(BUNDLE_SUFFIX) - 1 : 0);
     c->lock = kp_asprintf("%.*s.lock.json", (int)stem, c->output);
@@ -185,6 +233,7 @@ static int begin(struct creating *c, struct kp_err *err)
     };
     c->fetch = kp_fetch_new(&options);
     c->gather = kp_gather_new(c->plan, c->cache, c->fetch);
+    c->gather->held = c->held;
     return 0;
 }
 
@@ -248,11 +297,12 @@ static void show_writing(void *user, uint64_t done, uint64_t total)
     kp_row_set(user, done);
 }
 
-static uint64_t content_size(const struct kp_manifest *m)
+/* Of the blobs that are carried, or of those that lie in a base. */
+static uint64_t content_size(const struct kp_manifest *m, bool carried)
 {
     uint64_t size = 0;
     for (size_t i = 0; i < m->blob_count; i++)
-        size += m->blobs[i].size;
+        size += !m->blobs[i].base == carried ? m->blobs[i].size : 0;
     return size;
 }
 
@@ -263,8 +313,9 @@ static int write_bundle(struct creating *c, struct kp_bundle_written *written, s
     struct kp_row *row = NULL;
     if (kp_interrupt_check(err) < 0 || kp_assemble(&manifest, c->gather, err) < 0)
         return -1;
+    c->saved = content_size(manifest, false);
     if (kp_screen_live(c->screen)) {
-        row = kp_screen_row(c->screen, "write", content_size(manifest));
+        row = kp_screen_row(c->screen, "write", content_size(manifest, true));
         assembling.progress = show_writing;
         assembling.user = row;
     }
@@ -325,6 +376,10 @@ static void report_json(struct creating *c, const struct kp_bundle_written *writ
         "seconds", kp_now() - c->begin, "warnings", c->warnings, "packages", programs);
     if (c->key.made)
         json_object_set_new(out, "key_made", json_string(c->key.path));
+    if (c->held) {
+        json_object_set_new(out, "saved", json_integer((json_int_t)c->saved));
+        json_object_set_new(out, "bases", kp_bases_json(c->plan->bases, c->plan->base_count));
+    }
     kp_json_print(out);
 }
 
@@ -336,6 +391,10 @@ static void report(struct creating *c, const struct kp_bundle_written *written)
         report_json(c, written);
         return;
     }
+    for (size_t i = 0; i < c->plan->base_count; i++)
+        printf("%-9s %s\n", i ? "" : "needs", kp_base_text(&c->plan->bases[i]).s);
+    if (c->held)
+        printf("left out  %s, which the site has\n", kp_text_bytes(c->saved).s);
     if (c->key.key) {
         struct kp_digest_text id = kp_digest_hex(kp_key_id(c->key.key));
         printf("signed    key %.4s…%s (%s)  %s\n", id.hex, id.hex + 60, c->key.name, c->key.path);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bundle/layout.h"
+#include "bundle/set.h"
 #include "core/file.h"
 #include "core/text.h"
 #include "core/zst.h"
@@ -21,6 +22,7 @@ const struct kp_option kp_extract_options[] = {
     {"arch", 0, KP_OPT_TEXT, FIELD(arch), "ARCH", "of the file, where there are several", 0},
     {"to", 0, KP_OPT_TEXT, FIELD(to), "DIR", "folder for --file (default: here)", 0},
     {"oci", 0, KP_OPT_TEXT, FIELD(oci), "DIR", "all images, as an OCI image layout", 0},
+    {"base", 0, KP_OPT_LIST, FIELD(bases), "FILE", "a base of the delta", 0},
     {"key", 0, KP_OPT_LIST, FIELD(keys), "FILE", "a public key to trust for this run", 0},
     {"json", 0, KP_OPT_FLAG, FIELD(json), NULL, "JSON on stdout", 0},
     {"quiet", 'q', KP_OPT_FLAG, FIELD(quiet), NULL, "no progress", 0},
@@ -102,17 +104,19 @@ static int feed_unzst(void *user, const void *data, size_t len, struct kp_err *e
 static int extract_file(const struct kp_bundle *bundle, const struct kp_file *file, int dir,
                         struct kp_err *err)
 {
+    const struct kp_bundle *holder;
     size_t entry;
     uint64_t size;
     kp_auto_value(output) out = {.fd = -1};
-    if (!kp_bundle_find(bundle, &file->blob, &entry, &size))
-        return kp_fail_as(err, KP_MISSING, "missing_base", "%s lies in a base of this bundle",
-                          file->name);
+    if (!kp_bundle_locate(bundle, &file->blob, &holder, &entry, &size)) {
+        (void)!kp_bundle_need_bases(bundle, err); // it lies in one of those
+        return kp_wrap(err, "%s", file->name);
+    }
     const char *name = kp_path_base(file->target);
     if (output_begin(&out, dir, name, file->mode, err) < 0)
         return -1;
     kp_auto(kp_unzst) unzst = kp_unzst_new(file->size, 27, output_write, &out);
-    if (read_entry(bundle, entry, size, feed_unzst, unzst, err) < 0 ||
+    if (read_entry(holder, entry, size, feed_unzst, unzst, err) < 0 ||
         kp_unzst_finish(unzst, err) < 0 || output_finish(&out, &file->sha256, err) < 0)
         return kp_wrap(err, "%s", file->name);
     return 0;
@@ -175,11 +179,10 @@ static int make_folder_beneath(int dir, const char *name, struct kp_err *err)
 }
 
 /* Blobs that only files of nodes use are no part of the layout. */
-static bool is_image_blob(const struct kp_manifest *m, const struct kp_entry *entry)
+static bool is_image_blob(const struct kp_blob *blob)
 {
-    const struct kp_blob *blob = kp_manifest_blob(m, &entry->sha256);
-    return blob && (kp_starts_with(blob->media_type, "application/vnd.oci.") ||
-                    kp_starts_with(blob->media_type, "application/vnd.docker."));
+    return kp_starts_with(blob->media_type, "application/vnd.oci.") ||
+           kp_starts_with(blob->media_type, "application/vnd.docker.");
 }
 
 static int extract_entry(const struct kp_bundle *bundle, size_t i, int dir, struct kp_err *err)
@@ -193,6 +196,17 @@ static int extract_entry(const struct kp_bundle *bundle, size_t i, int dir, stru
     return output_finish(&out, &entry->sha256, err);
 }
 
+static int extract_blob(const struct kp_bundle *bundle, const struct kp_blob *blob, int dir,
+                        struct kp_err *err)
+{
+    const struct kp_bundle *holder;
+    size_t entry;
+    uint64_t size;
+    if (!kp_bundle_locate(bundle, &blob->sha256, &holder, &entry, &size))
+        return kp_bundle_need_bases(bundle, err);
+    return extract_entry(holder, entry, dir, err);
+}
+
 static int extract_oci(const struct kp_reading_options *o, const struct kp_bundle *bundle,
                        json_t *made, struct kp_err *err)
 {
@@ -200,12 +214,16 @@ static int extract_oci(const struct kp_reading_options *o, const struct kp_bundl
     kp_auto_fd int dir = -1;
     if (!o->oci)
         return 0;
+    if (kp_bundle_need_bases(bundle, err) < 0)
+        return kp_wrap(err, "--oci");
     if (open_folder(o->oci, &dir, err) < 0 || make_folder_beneath(dir, "blobs", err) < 0 ||
         make_folder_beneath(dir, "blobs/sha256", err) < 0)
         return -1;
-    for (size_t i = 1; i < m->entry_count; i++)
-        if ((i < KP_FIXED_ENTRIES || is_image_blob(m, &m->entries[i])) &&
-            extract_entry(bundle, i, dir, err) < 0)
+    for (size_t i = 1; i < KP_FIXED_ENTRIES; i++)
+        if (extract_entry(bundle, i, dir, err) < 0)
+            return kp_wrap(err, "--oci %s", o->oci);
+    for (size_t i = 0; i < m->blob_count; i++)
+        if (is_image_blob(&m->blobs[i]) && extract_blob(bundle, &m->blobs[i], dir, err) < 0)
             return kp_wrap(err, "--oci %s", o->oci);
     json_array_append_new(made, json_string(o->oci));
     return 0;
@@ -235,8 +253,9 @@ int kp_cmd_extract(void *options, int argc, char **argv, struct kp_err *err)
     if (!o->files.count && !o->oci)
         return kp_fail(err, KP_USAGE, "say what: --file NAME, or --oci DIR for all images");
     if (kp_open_trusted(&bundle, argv[0], &o->keys, &trust, &signers, err) < 0 ||
-        kp_bundle_verify(bundle, &how, NULL, err) < 0 || extract_files(o, bundle, made, err) < 0 ||
-        extract_oci(o, bundle, made, err) < 0)
+        kp_bundle_verify(bundle, &how, NULL, err) < 0 ||
+        kp_bundle_open_bases(bundle, o->bases.items, o->bases.count, err) < 0 ||
+        extract_files(o, bundle, made, err) < 0 || extract_oci(o, bundle, made, err) < 0)
         return -1;
     print_made(o, made);
     return 0;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "bundle/set.h"
 #include "core/screen.h"
 #include "core/text.h"
 #include "pack/commands.h"
@@ -19,6 +20,8 @@
 const struct kp_option kp_verify_options_table[] = {
     KEY_OPTION,
     JSON_OPTION,
+    {"base", 0, KP_OPT_LIST, FIELD(bases), "FILE",
+     "a base of the delta: verify both, and that nothing is missing", 0},
     {"quiet", 'q', KP_OPT_FLAG, FIELD(quiet), NULL, "no progress", 0},
     {0},
 };
@@ -46,6 +49,15 @@ static void add_words(struct kp_buf *buf, const char *const *words)
         kp_buf_addf(buf, "%s%s", i ? " " : "", words[i]);
 }
 
+/* Bytes of the blobs that lie in the base. */
+static uint64_t base_size(const struct kp_manifest *m, const struct kp_base *base)
+{
+    uint64_t size = 0;
+    for (size_t i = 0; i < m->blob_count; i++)
+        size += m->blobs[i].base == &base->id ? m->blobs[i].size : 0;
+    return size;
+}
+
 static void print_inspected(const struct kp_bundle *bundle, const struct kp_signers *signers)
 {
     const struct kp_manifest *m = kp_bundle_manifest(bundle);
@@ -66,6 +78,9 @@ static void print_inspected(const struct kp_bundle *bundle, const struct kp_sign
     printf("size        %s: %zu files %s, %zu images, %zu manifest%s\n",
            kp_text_bytes(kp_bundle_size(bundle)).s, m->file_count, kp_text_bytes(files_size(m)).s,
            m->image_count, m->manifest_count, m->manifest_count == 1 ? "" : "s");
+    for (size_t i = 0; i < m->base_count; i++)
+        printf("base        %s   %s of it\n", kp_base_text(&m->bases[i]).s,
+               kp_text_bytes(base_size(m, &m->bases[i])).s);
     printf("needs       kinstall %s or newer; on nodes: %s\n", m->minimum_kinstall,
            kp_buf_slice(&programs).ptr);
 }
@@ -88,6 +103,7 @@ static json_t *inspect_json(const struct kp_bundle *bundle, const struct kp_sign
         "arches", arches, "programs", programs, "size", (json_int_t)kp_bundle_size(bundle),
         "blobs_size", (json_int_t)blobs_size(m), "files", (int)m->file_count, "images",
         (int)m->image_count, "manifests", (int)m->manifest_count);
+    json_object_set_new(out, "bases", kp_bases_json(m->bases, m->base_count));
     json_object_set_new(out, "signers", kp_signers_json(signers));
     if (m->provenance)
         json_object_set_new(out, "provenance", json_deep_copy(m->provenance));
@@ -137,7 +153,11 @@ static void list_files(const struct kp_manifest *m)
         kp_table_cell(table, KP_PLAIN, "%s", file->version);
         kp_table_cell(table, KP_PLAIN, "%s", file->arch);
         kp_table_cell(table, KP_PLAIN, "%s", kp_text_bytes(file->size).s);
-        kp_table_cell(table, KP_PLAIN, "%s", kp_text_bytes(file->blob_size).s);
+        const struct kp_blob *blob = kp_manifest_blob(m, &file->blob);
+        if (blob && blob->base)
+            kp_table_cell(table, KP_DIM, "base %.8s", kp_digest_hex(blob->base).hex);
+        else
+            kp_table_cell(table, KP_PLAIN, "%s", kp_text_bytes(file->blob_size).s);
         kp_table_cell(table, KP_PLAIN, "%s", roles);
         kp_table_cell(table, KP_PLAIN, "%s", file->target);
     }
@@ -176,7 +196,7 @@ static void list_manifests(const struct kp_manifest *m)
 
 static void list_json(const struct kp_manifest *m)
 {
-    static const char *const keys[] = {"name", "files", "images", "manifests"};
+    static const char *const keys[] = {"name", "files", "images", "manifests", "bases"};
     kp_auto_json out = json_object();
     kp_auto_json document = NULL;
     struct kp_err ignored = KP_ERR_INIT;

@@ -13,6 +13,7 @@ struct kp_reading_options { /* of verify, inspect, list and extract */
     bool json, quiet;
     struct kp_text_list files; /* extract */
     const char *arch, *to, *oci;
+    struct kp_text_list bases; /* verify, extract */
 };
 extern const size_t kp_create_size;
 
@@ -37,5 +38,5 @@ KP_CHECK int kp_open_trusted(struct kp_bundle **out, const char *path,
                              const struct kp_text_list *keys, struct kp_trust **trust,
                              struct kp_signers *signers, struct kp_err *err);
 /* "signed by site-2026 (7f3a…c9)", with the unknown ones; in buf. */
-void kp_signers_text(const struct kp_signers *signers, struct kp_buf *buf);
 json_t *kp_signers_json(const struct kp_signers *signers);
+void kp_signers_text(const struct kp_signers *signers, struct kp_buf *buf);

@@ -151,6 +151,8 @@ char *kp_plan_summary(const struct kp_gather *gather)
         kp_buf_addf(&buf, " and %zu file%s", sizes.unknown, plural(sizes.unknown));
     kp_buf_addf(&buf, " (%s cached)   bundle %s %s", kp_text_bytes(sizes.cached).s,
                 sizes.unknown ? "more than" : "about", kp_text_bytes(sizes.bundle).s);
+    if (gather->held)
+        kp_buf_addf(&buf, "   left out about %s, which the site has", kp_text_bytes(sizes.saved).s);
     return kp_buf_steal(&buf);
 }
 
@@ -237,9 +239,10 @@ json_t *kp_plan_json(const struct kp_gather *gather)
                               json_pack("{s:s, s:s, s:s}", "name", plan->manifests[i].name, "url",
                                         plan->manifests[i].url, "sha256",
                                         kp_digest_hex(&plan->manifests[i].digest).hex));
-    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:i, s:I, s:o, s:o, s:o}", "name", plan->name,
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:i, s:I, s:I, s:o, s:o, s:o}", "name", plan->name,
                      "kubernetes", plan->kubernetes, "network", plan->network, "fetch",
                      (json_int_t)sizes.fetch, "cached", (json_int_t)sizes.cached, "unknown_sizes",
-                     (int)sizes.unknown, "bundle_about", (json_int_t)sizes.bundle, "files", files,
-                     "images", images, "manifests", manifests);
+                     (int)sizes.unknown, "bundle_about", (json_int_t)sizes.bundle, "saved_about",
+                     (json_int_t)sizes.saved, "files", files, "images", images, "manifests",
+                     manifests);
 }

@@ -17,6 +17,8 @@ struct kp_oci {
     struct kp_arena *arena;
     struct kp_oci_auth *auth;
     struct layer_job *queued; /* of blobs, so that each is fetched once */
+    kp_oci_unneeded *unneeded; /* or NULL */
+    void *unneeded_user;
 };
 
 struct layer_job {
@@ -467,6 +469,17 @@ static void queue_blob(struct kp_oci *oci, const struct kp_oci_image *image,
     kp_fetch_add(oci->fetch, &queued->job);
 }
 
+void kp_oci_leave_out(struct kp_oci *oci, kp_oci_unneeded *unneeded, void *user)
+{
+    oci->unneeded = unneeded;
+    oci->unneeded_user = user;
+}
+
+static bool is_unneeded(const struct kp_oci *oci, const struct kp_oci_blob *blob)
+{
+    return oci->unneeded && oci->unneeded(oci->unneeded_user, &blob->digest, blob->media_type);
+}
+
 void kp_oci_queue(struct kp_oci *oci, const struct kp_oci_image *images, size_t count)
 {
     const struct kp_fetch_options *options = kp_fetch_options(oci->fetch);
@@ -475,7 +488,8 @@ void kp_oci_queue(struct kp_oci *oci, const struct kp_oci_image *images, size_t 
         kp_mirrors_registry(options->mirrors, &images[i].parsed, &place);
         for (size_t k = 0; k < images[i].blob_count; k++) {
             const struct kp_digest *digest = &images[i].blobs[k].digest;
-            if (!kp_cache_has(options->cache, digest, NULL) && !is_queued(oci, digest))
+            if (!kp_cache_has(options->cache, digest, NULL) && !is_queued(oci, digest) &&
+                !is_unneeded(oci, &images[i].blobs[k]))
                 queue_blob(oci, &images[i], &place, k);
         }
     }

@@ -63,6 +63,9 @@ KP_DEFINE_AUTO(kp_oci);
  * "unexpected_digest" where the registry's root is not the caller's. */
 KP_CHECK int kp_oci_resolve(struct kp_oci *oci, struct kp_oci_image *images, size_t count,
                             struct kp_err *err);
+/* Blobs for which this says yes are not fetched. */
+typedef bool kp_oci_unneeded(void *user, const struct kp_digest *blob, const char *media_type);
+void kp_oci_leave_out(struct kp_oci *oci, kp_oci_unneeded *unneeded, void *user);
 /* Queues what the cache lacks (each blob once), without running: kp_fetch_run does, with all other
  * jobs of the caller. */
 void kp_oci_queue(struct kp_oci *oci, const struct kp_oci_image *images, size_t count);

@@ -162,6 +162,11 @@ static void note_root(struct kp_plan_image *image, const struct kp_oci_image *se
                                                                      : KP_CHECKED_EXPECTED_MISMATCH;
 }
 
+static bool leaves_out(void *user, const struct kp_digest *blob, const char *media_type)
+{
+    return kp_held_leaves_out(user, blob, media_type);
+}
+
 int kp_gather_documents(struct kp_gather *g, struct kp_err *err)
 {
     struct kp_plan *plan = g->plan;
@@ -171,6 +176,7 @@ int kp_gather_documents(struct kp_gather *g, struct kp_err *err)
     if (kp_fetch_run(g->fetch, err) < 0)
         return -1;
     g->oci = kp_oci_new(g->fetch);
+    kp_oci_leave_out(g->oci, leaves_out, (void *)g->held);
     for (size_t i = 0; i < plan->image_count; i++) {
         g->images[i].reference = plan->images[i].reference;
         g->images[i].arches = plan->images[i].arches;
@@ -300,6 +306,10 @@ static void measure_file(const struct kp_gather *g, const struct kp_plan_file *f
     if (!cached && !local)
         out->fetch += size;
     out->unknown += !cached && !size;
+    uint64_t held = local ? 0 : kp_held_from(g->held, file->url, file->arch);
+    out->saved += held;
+    if (held)
+        return;
     // an archive is compressed already; what comes out of it has about its size again
     out->bundle +=
         file->install_count && file->installs[0].member ? size : size * PACKED_PERCENT / 100;
@@ -325,6 +335,10 @@ static void measure_images(const struct kp_gather *g, struct kp_gather_sizes *ou
     for (size_t i = 0; i < count; i++) {
         if (i && compare_blobs(&blobs[i - 1], &blobs[i]) == 0)
             continue;
+        if (kp_held_leaves_out(g->held, &blobs[i]->digest, blobs[i]->media_type)) {
+            out->saved += blobs[i]->size;
+            continue;
+        }
         uint64_t *sum =
             kp_cache_has(g->cache, &blobs[i]->digest, NULL) ? &out->cached : &out->fetch;
         *sum += blobs[i]->size;

@@ -7,15 +7,17 @@
  */
 #pragma once
 
+#include "pack/base.h"
 #include "pack/fetch_oci.h"
 #include "pack/packer.h"
 #include "pack/probe.h"
 #include "pack/scan.h"
 
 struct kp_gather {
-    struct kp_plan *plan;   /* borrowed */
-    struct kp_cache *cache; /* borrowed */
-    struct kp_fetch *fetch; /* borrowed */
+    struct kp_plan *plan;       /* borrowed */
+    struct kp_cache *cache;     /* borrowed */
+    struct kp_fetch *fetch;     /* borrowed */
+    const struct kp_held *held; /* borrowed; what the site has; NULL unless the caller sets it */
     struct kp_oci *oci;
     struct kp_oci_image *images; /* one for each of the plan, after kp_gather_documents */
     struct kp_fetch_job *jobs;   /* of files, then of manifests */
@@ -40,6 +42,7 @@ struct kp_gather_sizes {
     uint64_t fetch;  /* bytes that are still to be fetched, as far as sizes are known */
     uint64_t cached; /* bytes that the cache has */
     size_t unknown;  /* files still to be fetched whose size nobody has told yet */
+    uint64_t saved;  /* about what the site has already and is left out */
     uint64_t bundle; /* about what the bundle will have, without the unknown */
 };
 struct kp_gather_sizes kp_gather_measure(const struct kp_gather *gather);

@@ -98,6 +98,19 @@ static json_t *manifest_json(const struct kp_plan_manifest *manifest)
     return out;
 }
 
+static json_t *bases_json(const struct kp_plan *plan)
+{
+    json_t *out = json_array();
+    for (size_t i = 0; i < plan->base_count; i++) {
+        json_t *item = json_object();
+        set_digest(item, "id", &plan->bases[i].id);
+        set_text(item, "name", plan->bases[i].name);
+        json_object_set_new(item, "serial", json_integer((json_int_t)plan->bases[i].serial));
+        json_array_append_new(out, item);
+    }
+    return out;
+}
+
 char *kp_lock_dump(const struct kp_plan *plan)
 {
     kp_auto_json out = json_object();
@@ -125,6 +138,8 @@ char *kp_lock_dump(const struct kp_plan *plan)
     json_object_set_new(out, "files", files);
     json_object_set_new(out, "images", images);
     json_object_set_new(out, "manifests", manifests);
+    if (plan->base_count)
+        json_object_set_new(out, "bases", bases_json(plan));
     return kp_json_dump(out, false);
 }
 
@@ -287,6 +302,20 @@ static void read_manifests(struct kp_json_reader *r, struct kp_plan *plan)
     }
 }
 
+static void read_bases(struct kp_json_reader *r, struct kp_plan *plan)
+{
+    const json_t *array;
+    plan->base_count = kp_json_array(r, "bases", KP_BASES_MAX, true, &array);
+    plan->bases = kp_arena_array(r->arena, plan->base_count, sizeof(*plan->bases));
+    for (size_t i = 0; i < plan->base_count && !r->failed; i++) {
+        struct kp_json_reader item = kp_json_element(r, "bases", array, i);
+        plan->bases[i].id = kp_json_digest(&item, "id");
+        plan->bases[i].name = read_text(&item, "name");
+        plan->bases[i].serial = kp_json_number(&item, "serial", INT64_MAX);
+        end_element(r, &item);
+    }
+}
+
 static int read_lock(struct kp_plan *plan, const json_t *document, const char *name,
                      struct kp_err *err)
 {
@@ -312,6 +341,7 @@ static int read_lock(struct kp_plan *plan, const json_t *document, const char *n
     read_files(&r, plan);
     read_images(&r, plan);
     read_manifests(&r, plan);
+    read_bases(&r, plan);
     return kp_json_finish(&r);
 }
 

@@ -87,6 +87,8 @@ struct kp_plan {
     size_t image_count;
     struct kp_plan_manifest *manifests;
     size_t manifest_count;
+    struct kp_base *bases; /* bundles that hold what this one leaves out; known at the end */
+    size_t base_count;
 };
 struct kp_plan *kp_plan_new(void);
 void kp_plan_free(struct kp_plan *plan);
