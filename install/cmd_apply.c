@@ -3,6 +3,7 @@
 #include "core/interrupt.h"
 #include "core/text.h"
 #include "install/cmd.h"
+#include "install/holdings.h"
 #include "install/journal.h"
 #include "install/preflight.h"
 #include "install/report.h"
@@ -40,7 +41,7 @@ static int check_nodes(struct kp_open_site *open, bool quiet, struct kp_err *err
     struct kp_site *site = kp_site_of(open);
     kp_auto_value(kp_findings) findings = {0};
     double start = kp_now();
-    if (kp_site_connect(open, err) < 0)
+    if (kp_site_connect(open, err) < 0 || kp_holdings_find(site, err) < 0)
         return -1;
     kp_preflight(site, &findings);
     if (findings.errors) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "install/cmd.h"
+#include "install/holdings.h"
 #include "install/preflight.h"
 #include "install/site.h"
 
@@ -16,7 +17,7 @@ static int run_check(void *user, int argc, char **argv, struct kp_err *err)
     const struct options *options = user;
     kp_auto(kp_open_site) open = NULL;
     if (kp_site_open(&open, &options->site, KP_SITE_READ_ONLY, err) < 0 ||
-        kp_site_connect(open, err) < 0)
+        kp_site_connect(open, err) < 0 || kp_holdings_find(kp_site_of(open), err) < 0)
         return -1;
     const struct kp_site *site = kp_site_of(open);
     kp_auto_value(kp_findings) findings = {0};

@@ -327,6 +327,8 @@ static json_t *trust_json(const struct kp_trust *trust)
 
 static int hand_over_bundle(struct kp_session *s, struct kp_err *err)
 {
+    if (!s->bundle.bundle)
+        return 0;
     struct kp_slice manifest = kp_bundle_manifest_bytes(s->bundle.bundle);
     struct kp_slice signatures = kp_bundle_signature_block(s->bundle.bundle);
     kp_auto_value(kp_buf) data = KP_BUF(KP_MANIFEST_MAX + KP_SIG_SIZE);

@@ -36,7 +36,7 @@ struct kp_session;
 /* What knode is and may do: the static binaries by arch come out of the bundle. trust: handed to
  * the node, which checks bundle.json and bundle.sig itself. kind of path: a local file to send. */
 struct kp_session_bundle {
-    const struct kp_bundle *bundle;
+    const struct kp_bundle *bundle; /* NULL: the knode that is there, for questions only */
     const struct kp_trust *trust;
 };
 /* Connects, checks the host key, finds the arch (uname -m), places
@@ -119,6 +119,23 @@ KP_CHECK int kp_session_send_bundle_flags(struct kp_session *session, const char
                                           const struct kp_mirrors *mirrors, int flags,
                                           kp_bundle_progress *progress, void *user,
                                           struct kp_change *out, struct kp_err *err);
+/* Another bundle by its id: a base of the one that was handed over. file NULL: only from mirrors.
+ */
+struct kp_parcel {
+    const struct kp_bundle *file;
+    struct kp_digest id;
+    uint64_t size;
+};
+KP_CHECK int kp_session_send_parcel(struct kp_session *session, const struct kp_parcel *parcel,
+                                    const char *path, const struct kp_mirrors *mirrors, int flags,
+                                    kp_bundle_progress *progress, void *user, struct kp_change *out,
+                                    struct kp_err *err);
+/* The verified bundles in a folder of the node: [{"id", "name", "serial", "size"}]. */
+KP_CHECK int kp_session_bundles(struct kp_session *session, const char *folder, json_t **out,
+                                struct kp_err *err);
+/* The bundle.json of one of them; the caller compares it with the id. */
+KP_CHECK int kp_session_manifest(struct kp_session *session, const char *folder, const char *id,
+                                 struct kp_buf *out, struct kp_err *err);
 enum kp_unit_action {
     KP_UNIT_ENABLE_START,
     KP_UNIT_RESTART,

@@ -123,6 +123,8 @@ static int add_clock(struct kp_session *s, json_t *facts, struct kp_err *err)
     double round_trip = kp_now() - began;
     double node = (double)json_integer_value(json_object_get(result, "utc_ns")) / 1e9;
     json_t *system = json_object_get(facts, "system");
+    if (!json_is_object(system) || !json_is_integer(json_object_get(result, "utc_ns")))
+        return bad_answer(s, err);
     json_object_set_new(system, "clock_difference", json_real(node - before - round_trip / 2));
     json_object_set_new(system, "clock_uncertainty", json_real(round_trip / 2));
     return 0;
@@ -273,6 +275,8 @@ struct sending {
 static int read_piece(const struct sending *sending, uint64_t offset, void *out, size_t len,
                       struct kp_err *err)
 {
+    if (!sending->bundle)
+        return kp_fail_as(err, KP_MISSING, "missing_base", "its file is not on this host");
     if (sending->blob)
         return kp_bundle_read(sending->bundle, sending->blob, offset, out, len, err);
     return kp_pread_full(kp_bundle_fd(sending->bundle), out, len, offset, err);
@@ -340,15 +344,47 @@ int kp_session_send_bundle_flags(struct kp_session *s, const char *path,
                                  struct kp_err *err)
 {
     const struct kp_bundle *bundle = s->bundle.bundle;
+    const struct kp_parcel parcel = {bundle, kp_bundle_manifest(bundle)->id,
+                                     kp_bundle_size(bundle)};
+    return kp_session_send_parcel(s, &parcel, path, mirrors, flags, progress, user, out, err);
+}
+
+int kp_session_send_parcel(struct kp_session *s, const struct kp_parcel *parcel, const char *path,
+                           const struct kp_mirrors *mirrors, int flags,
+                           kp_bundle_progress *progress, void *user, struct kp_change *out,
+                           struct kp_err *err)
+{
     struct sending sending = {
-        .bundle = bundle, .size = kp_bundle_size(bundle), .progress = progress, .user = user};
+        .bundle = parcel->file, .size = parcel->size, .progress = progress, .user = user};
     struct kp_call call = {.note = stream, .user = &sending};
     json_t *request = json_pack("{s:s, s:s, s:s, s:I}", "op", "receive", "path", path, "id",
-                                kp_digest_hex(&kp_bundle_manifest(bundle)->id).hex, "size",
-                                (json_int_t)sending.size);
+                                kp_digest_hex(&parcel->id).hex, "size", (json_int_t)parcel->size);
     add_mirrors(request, mirrors);
-    const struct expected expected = {.path = path, .needed = true};
-    return placing_call(s, request, flags, &call, &expected, out, err);
+    return change_call(s, request, flags, &call, out, err);
+}
+
+int kp_session_bundles(struct kp_session *s, const char *folder, json_t **out, struct kp_err *err)
+{
+    kp_auto_json request = json_pack("{s:s, s:s}", "op", "bundles", "folder", folder);
+    kp_auto_json result = NULL;
+    if (kp_session_call(s, request, NULL, &result, err) < 0)
+        return -1;
+    json_t *list = json_object_get(result, "bundles");
+    if (!json_is_array(list))
+        return bad_answer(s, err);
+    *out = json_incref(list);
+    return 0;
+}
+
+int kp_session_manifest(struct kp_session *s, const char *folder, const char *id,
+                        struct kp_buf *out, struct kp_err *err)
+{
+    struct collecting c = {out};
+    struct kp_call call = {.data = collect, .user = &c};
+    kp_auto_json request =
+        json_pack("{s:s, s:s, s:s}", "op", "bundles", "folder", folder, "id", id);
+    kp_auto_json result = NULL;
+    return kp_session_call(s, request, &call, &result, err);
 }
 
 int kp_session_unit(struct kp_session *s, const char *unit, enum kp_unit_action action, int flags,

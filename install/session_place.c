@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * From nothing to knode's hello, over one channel: the remote shell says its machine type, takes
- * the digest, takes the program where it is not there yet, and becomes knode.
+ * the digest, takes the program where it is not there yet, and becomes knode. Where kinstall has no
+ * bundle, "any" stands for the digest: the newest knode that is there.
  */
 #include "install/session_internal.h"
 
@@ -27,7 +28,11 @@
 static const char place_script[] =
     "umask 022; d=" FOLDER "; echo \"kpack-place/1 $1 $(uname -m) $(id -u)\"; "
     "IFS=\" \" read -r h n || exit 90; f=$d/knode-$h; "
-    "if [ -f \"$f\" ] && [ -x \"$f\" ] && [ -O \"$f\" ] && [ \"$(sha256sum < \"$f\")\" = \"$h  -\" "
+    "if [ \"$h\" = any ]; then f=$(ls -t \"$d\"/knode-* | head -n 1); "
+    "[ -f \"$f\" ] && [ -O \"$f\" ] || { echo \"kpack-none $1\"; exit 93; }; "
+    "echo \"kpack-have $1\"; "
+    "elif [ -f \"$f\" ] && [ -x \"$f\" ] && [ -O \"$f\" ] && [ \"$(sha256sum < \"$f\")\" = \"$h  "
+    "-\" "
     "]; "
     "then echo \"kpack-have $1\"; "
     "else echo \"kpack-need $1\"; "
@@ -299,6 +304,8 @@ static int choose_program(struct handshake *h, const char *words, const struct k
         return kp_fail_as(err, KP_MISSING, "no_arch", "node %s: machine type \"%s\" is not known",
                           t->node, machine);
     snprintf(h->session->arch, sizeof(h->session->arch), "%s", arch);
+    if (!h->session->bundle.bundle)
+        return 0;
     *out = kp_manifest_file(kp_bundle_manifest(h->session->bundle.bundle), "knode", arch);
     if (!*out) {
         kp_fail_as(err, KP_MISSING, "no_arch", "node %s: the bundle has no knode for %s", t->node,
@@ -311,7 +318,7 @@ static int choose_program(struct handshake *h, const char *words, const struct k
 static int place(struct handshake *h, struct kp_err *err)
 {
     static const char *const first[] = {"kpack-place/1"},
-                             *const second[] = {"kpack-have", "kpack-need"},
+                             *const second[] = {"kpack-have", "kpack-need", "kpack-none"},
                              *const third[] = {"kpack-knode/1", "kpack-failed"};
     char rest[256], line[128];
     size_t which = 0;
@@ -320,12 +327,19 @@ static int place(struct handshake *h, struct kp_err *err)
     if (wait_for(h, first, 1, &which, rest, sizeof(rest), err) < 0 ||
         choose_program(h, rest, &file, err) < 0)
         return -1;
-    snprintf(line, sizeof(line), "%s %llu\n", kp_digest_hex(&file->sha256).hex,
-             (unsigned long long)file->size);
+    if (file)
+        snprintf(line, sizeof(line), "%s %llu\n", kp_digest_hex(&file->sha256).hex,
+                 (unsigned long long)file->size);
+    else
+        snprintf(line, sizeof(line), "any 0\n");
     h->deadline = kp_now() + PATIENCE;
     if (write_all(h, line, strlen(line), err) < 0 ||
-        wait_for(h, second, 2, &which, rest, sizeof(rest), err) < 0)
+        wait_for(h, second, KP_COUNT(second), &which, rest, sizeof(rest), err) < 0)
         return -1;
+    if (which == 2 || (which == 1 && !file)) {
+        kp_fail_as(err, KP_MISSING, "no_knode", "node %s: no knode is there", h->target->node);
+        return kp_hint(err, "nothing was installed there yet, or it was reset; give --bundle");
+    }
     if (which == 1 && (load_program(h->session, file, &program, err) < 0 ||
                        write_all(h, program.data, program.len, err) < 0))
         return -1;

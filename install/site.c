@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "install/site.h"
 
+#include "bundle/set.h"
 #include "core/file.h"
 #include "core/interrupt.h"
 #include "core/pool.h"
@@ -107,6 +108,27 @@ static void show_progress(void *user, uint64_t done, uint64_t total)
     kp_row_set(user, done);
 }
 
+static int verify_file(struct kp_open_site *open, struct kp_bundle *bundle, struct kp_err *err)
+{
+    struct kp_row *row = kp_screen_row(open->screen, "verify", kp_bundle_size(bundle));
+    struct kp_verify_options options = {.progress = show_progress, .user = row};
+    int result = kp_bundle_verify(bundle, &options, NULL, err);
+    kp_row_done(row, NULL);
+    return result < 0 ? kp_hint(err, "copy the file again; nothing was changed on any node") : 0;
+}
+
+static int verify_bases(struct kp_open_site *open, struct kp_err *err)
+{
+    const struct kp_text_list *paths = &open->options->bases;
+    if (kp_bundle_open_bases(open->bundle, paths->items, paths->count, err) < 0)
+        return kp_wrap(err, "--base");
+    for (size_t i = 0; i < kp_bundle_manifest(open->bundle)->base_count; i++)
+        if (kp_bundle_base(open->bundle, i) &&
+            verify_file(open, kp_bundle_base(open->bundle, i), err) < 0)
+            return kp_wrap(err, "--base");
+    return 0;
+}
+
 static int verify_bundle(struct kp_open_site *open, struct kp_err *err)
 {
     const char *path = open->options->bundle;
@@ -117,12 +139,8 @@ static int verify_bundle(struct kp_open_site *open, struct kp_err *err)
     name_signers(open, signers);
     open->signed_by = kp_bundle_signers_json(signers);
     open->valid = signers->valid;
-    struct kp_row *row = kp_screen_row(open->screen, "verify", kp_bundle_size(open->bundle));
-    struct kp_verify_options options = {.progress = show_progress, .user = row};
-    int result = kp_bundle_verify(open->bundle, &options, NULL, err);
-    kp_row_done(row, NULL);
-    if (result < 0)
-        return kp_hint(err, "copy the file again; nothing was changed on any node");
+    if (verify_file(open, open->bundle, err) < 0 || verify_bases(open, err) < 0)
+        return -1;
     open->verify_seconds = kp_now() - start;
     open->site.bundle = open->bundle;
     open->site.manifest = kp_bundle_manifest(open->bundle);
@@ -267,6 +285,8 @@ static int open_node(struct kp_site *site, struct kp_site_node *node, struct kp_
     if (site->audit)
         kp_session_set_witness(node->session, kp_audit_log_witness, site->audit);
     node->arch = kp_session_arch(node->session);
+    if (!site->bundle) // the knode that is there answers questions only
+        return 0;
     if (kp_session_facts(node->session, &node->facts, err) < 0)
         return -1;
     return kp_session_record(node->session, &node->record, err);

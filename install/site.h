@@ -11,8 +11,9 @@
 /* The options that all commands share; first member of each command's own struct. */
 struct kp_site_options {
     const char *bundle, *inventory;
-    struct kp_text_list keys; /* --key FILE */
-    uint64_t password_fd;     /* --sudo-password-fd, plus 1; 0: a prompt where needed */
+    struct kp_text_list keys;  /* --key FILE */
+    struct kp_text_list bases; /* --base FILE */
+    uint64_t password_fd;      /* --sudo-password-fd, plus 1; 0: a prompt where needed */
     bool json, quiet;
 };
 #define KP_SITE_OPTIONS(type)                                                                      \
@@ -23,6 +24,13 @@ struct kp_site_options {
      "FILE",                                                                                       \
      "the bundle (.tar.zst)",                                                                      \
      0},                                                                                           \
+        {"base",                                                                                   \
+         0,                                                                                        \
+         KP_OPT_LIST,                                                                              \
+         offsetof(struct type, site.bases),                                                        \
+         "FILE",                                                                                   \
+         "a bundle that the delta stands on, where no mirror of the site has it yet",              \
+         0},                                                                                       \
         {"inventory",                                                                              \
          'i',                                                                                      \
          KP_OPT_TEXT,                                                                              \

@@ -33,10 +33,11 @@ static int layers_of(const struct kp_bundle *bundle, const struct kp_digest *dig
 {
     kp_auto_free char *text = NULL;
     kp_auto_json document = NULL;
+    const struct kp_bundle *holder;
     size_t len, entry, i;
     uint64_t size;
     json_t *child;
-    if (depth == NEST_MAX || !kp_bundle_find(bundle, digest, &entry, &size))
+    if (depth == NEST_MAX || !kp_bundle_locate(bundle, digest, &holder, &entry, &size))
         return 0; // a sparse index: this child was not chosen
     if (kp_bundle_load(bundle, digest, OCI_MANIFEST_MAX, &text, &len, err) < 0 ||
         kp_json_parse(&document, (struct kp_slice){text, len}, OCI_MANIFEST_MAX, "image", err) < 0)
@@ -60,6 +61,8 @@ int kp_space_needed(const struct kp_site *site, const struct kp_node *node, cons
     const struct kp_manifest *manifest = site->manifest;
     bool control = (node->roles & KP_ROLE_CONTROL_PLANE) != 0;
     *out = (struct kp_space){.bundle = node->mirror ? kp_bundle_size(site->bundle) : 0};
+    for (size_t i = 0; node->mirror && i < manifest->base_count; i++)
+        out->bundle += site->bases[i].holder ? 0 : site->bases[i].size;
     for (size_t i = 0; i < manifest->file_count; i++) {
         const struct kp_file *file = &manifest->files[i];
         if (strcmp(file->arch, arch) == 0 && (file->roles & node->roles))

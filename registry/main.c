@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "bundle/set.h"
 #include "core/cli.h"
 #include "core/file.h"
 #include "core/interrupt.h"
@@ -123,6 +124,43 @@ static int open_bundles(struct opened *opened, const struct options *o, struct k
     return 0;
 }
 
+static bool is_given(const struct opened *opened, const struct kp_digest *id)
+{
+    for (size_t i = 0; i < opened->count; i++)
+        if (kp_digest_equal(&kp_bundle_manifest(opened->items[i])->id, id))
+            return true;
+    return false;
+}
+
+static bool is_base_of_another(const struct opened *opened, const struct kp_manifest *m)
+{
+    for (size_t i = 0; i < opened->count; i++) {
+        const struct kp_manifest *other = kp_bundle_manifest(opened->items[i]);
+        for (size_t k = 0; k < other->base_count; k++)
+            if (kp_digest_equal(&other->bases[k].id, &m->id))
+                return true;
+    }
+    return false;
+}
+
+/* What is served whole must be whole. A delta that is here for another's sake only needs not. */
+static int check_bases(const struct opened *opened, struct kp_err *err)
+{
+    const struct kp_base *missing[KP_BASES_MAX];
+    for (size_t i = 0; i < opened->count; i++) {
+        const struct kp_manifest *m = kp_bundle_manifest(opened->items[i]);
+        size_t count = 0;
+        for (size_t k = 0; k < m->base_count; k++)
+            if (!is_given(opened, &m->bases[k].id))
+                missing[count++] = &m->bases[k];
+        if (!count || is_base_of_another(opened, m))
+            continue;
+        kp_missing_bases(kp_bundle_path(opened->items[i]), missing, count, err);
+        return kp_hint(err, "give each of them by another --bundle");
+    }
+    return 0;
+}
+
 static int add_listener(struct kp_http_server_settings *http, const char *text, bool tls,
                         struct kp_err *err)
 {
@@ -206,7 +244,7 @@ static int run(void *user, int argc, char **argv, struct kp_err *err)
     kp_auto_fd int log = -1;
     kp_interrupt_catch();
     if (read_http(&settings.http, o, err) < 0 || open_log(&log, o->access_log, err) < 0 ||
-        open_bundles(&opened, o, err) < 0)
+        open_bundles(&opened, o, err) < 0 || check_bases(&opened, err) < 0)
         return -1;
     settings.access_log = log;
     settings.bundles = opened.items;

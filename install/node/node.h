@@ -112,7 +112,7 @@ KP_CHECK int kp_node_secret_digest(const struct kp_node_state *state,
                                    const struct kp_digest *sha256, struct kp_digest *out,
                                    struct kp_err *err);
 
-kp_node_handler kp_node_op_placed, kp_node_op_survey;
+kp_node_handler kp_node_op_placed, kp_node_op_survey, kp_node_op_bundles;
 kp_node_handler kp_node_op_bundle, kp_node_op_facts, kp_node_op_put, kp_node_op_remove,
     kp_node_op_get, kp_node_op_fetch, kp_node_op_receive, kp_node_op_unit, kp_node_op_sysctl,
     kp_node_op_modules, kp_node_op_run, kp_node_op_ran, kp_node_op_probe, kp_node_op_record,

@@ -46,7 +46,7 @@ static const struct {
     {"probe", kp_node_op_probe, false},     {"record", kp_node_op_record, false},
     {"mark", kp_node_op_mark, false},       {"lock", kp_node_op_lock, false},
     {"clock", kp_node_op_clock, true},      {"placed", kp_node_op_placed, false},
-    {"survey", kp_node_op_survey, false},
+    {"survey", kp_node_op_survey, false},   {"bundles", kp_node_op_bundles, true},
 };
 
 static int send_frame(void *user, enum kp_frame_type type, unsigned flags, uint32_t id,

@@ -82,10 +82,9 @@ static int apply_pki(struct kp_site *site, struct kp_site_node *node, struct kp_
     return 0;
 }
 
-static char *bundle_path(const struct kp_site *site)
+static char *path_of(const struct kp_site *site, const struct kp_digest *id)
 {
-    return kp_asprintf("%s/%s.tar.zst", site->inventory->mirror.folder,
-                       kp_digest_hex(&site->manifest->id).hex);
+    return kp_asprintf("%s/%s.tar.zst", site->inventory->mirror.folder, kp_digest_hex(id).hex);
 }
 
 struct sending {
@@ -103,10 +102,11 @@ static void show_sending(void *user, uint64_t done, uint64_t total)
 }
 
 /* The file's name is the bundle's id, and knode renames only what it has verified. */
-static int place_bundle(struct kp_site *site, struct kp_site_node *node,
-                        const struct kp_mirrors *from, bool *changed, struct kp_err *err)
+static int place_parcel(struct kp_site *site, struct kp_site_node *node,
+                        const struct kp_parcel *parcel, const struct kp_mirrors *from,
+                        bool *changed, struct kp_err *err)
 {
-    kp_auto_free char *path = bundle_path(site);
+    kp_auto_free char *path = path_of(site, &parcel->id);
     struct sending sending = {site, node, kp_now()};
     kp_auto_value(kp_change) change = {0};
     bool there = false;
@@ -114,8 +114,8 @@ static int place_bundle(struct kp_site *site, struct kp_site_node *node,
         if (kp_have_file(node, path, &there, err) < 0)
             return -1;
         change.changed = !there;
-    } else if (kp_session_send_bundle(node->session, path, from, show_sending, &sending, &change,
-                                      err) < 0) {
+    } else if (kp_session_send_parcel(node->session, parcel, path, from, 0, show_sending, &sending,
+                                      &change, err) < 0) {
         return kp_wrap(err, "bundle to %s", path);
     }
     kp_auto_free char *what =
@@ -123,6 +123,47 @@ static int place_bundle(struct kp_site *site, struct kp_site_node *node,
     kp_step_changed(site, node, what, &change);
     *changed = *changed || change.changed;
     return 0;
+}
+
+/* The first mirror gets a base from this host, or from the mirror that has it; the others copy it
+ * as they copy the bundle. One that is there is left as it is. */
+static int place_base(struct kp_site *site, struct kp_site_node *node, size_t i,
+                      const struct kp_mirrors *from, bool *changed, struct kp_err *err)
+{
+    const struct kp_site_base *base = &site->bases[i];
+    const struct kp_parcel parcel = {base->file, site->manifest->bases[i].id, base->size};
+    const char *urls[] = {NULL, NULL};
+    struct kp_mirrors holder = {urls, kp_slice_of(site->mirror_ca)};
+    if (from || base->file || base->holder == node)
+        return place_parcel(site, node, &parcel, from, changed, err);
+    kp_auto_free char *host = kp_network_url_host(base->holder->node->address);
+    kp_auto_free char *url = kp_asprintf("https://%s:%u", host, site->inventory->mirror.port);
+    urls[0] = url;
+    return place_parcel(site, node, &parcel, &holder, changed, err);
+}
+
+static int place_bundles(struct kp_site *site, struct kp_site_node *node,
+                         const struct kp_mirrors *from, bool *changed, struct kp_err *err)
+{
+    const struct kp_parcel bundle = {site->bundle, site->manifest->id,
+                                     kp_bundle_size(site->bundle)};
+    for (size_t i = 0; i < site->manifest->base_count; i++)
+        if (place_base(site, node, i, from, changed, err) < 0)
+            return -1;
+    return place_parcel(site, node, &bundle, from, changed, err);
+}
+
+/* "--bundle PATH,id=HEX …": the accepted bundle first, then its bases. */
+static char *serve_options(const struct kp_site *site)
+{
+    kp_auto_value(kp_buf) out = KP_BUF((KP_BASES_MAX + 1) * (KP_PATH_MAX + 128));
+    const struct kp_manifest *m = site->manifest;
+    for (size_t i = 0; i <= m->base_count; i++) {
+        const struct kp_digest *id = i ? &m->bases[i - 1].id : &m->id;
+        kp_auto_free char *path = path_of(site, id);
+        kp_buf_addf(&out, "%s--bundle %s,id=%s", i ? " " : "", path, kp_digest_hex(id).hex);
+    }
+    return kp_buf_steal(&out);
 }
 
 static int place_tls(struct kp_site *site, struct kp_site_node *node, bool *changed,
@@ -145,12 +186,11 @@ static int place_unit(struct kp_site *site, struct kp_site_node *node, bool *cha
                       struct kp_err *err)
 {
     kp_auto(kp_vars) vars = kp_vars_new();
-    kp_auto_free char *path = bundle_path(site);
+    kp_auto_free char *bundles = serve_options(site);
     kp_auto_free char *host = kp_network_url_host(node->node->address);
     const struct kp_file *program = kp_manifest_file(site->manifest, "kregistry", node->arch);
     kp_vars_set(vars, "program", program->target); // it was placed, so it is there
-    kp_vars_set(vars, "bundle", path);
-    kp_vars_set(vars, "id", kp_digest_hex(&site->manifest->id).hex);
+    kp_vars_set(vars, "bundles", bundles);
     kp_vars_setf(vars, "listen", "%s:%u", host, site->inventory->mirror.port);
     return kp_place_template(site, node, UNIT_FILE, "kregistry.service", vars, changed, err);
 }
@@ -162,7 +202,7 @@ static int serve(struct kp_site *site, struct kp_site_node *node, const struct k
     // The program goes over the connection: there is no mirror yet that could serve it.
     if (kp_place_file(site, node, "kregistry", true, &changed, err) < 0 ||
         place_tls(site, node, &changed, err) < 0 ||
-        place_bundle(site, node, from, &fresh, err) < 0 ||
+        place_bundles(site, node, from, &fresh, err) < 0 ||
         place_unit(site, node, &changed, err) < 0)
         return -1;
     return kp_place_service(site, node, UNIT, changed, err);
