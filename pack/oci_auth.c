@@ -125,19 +125,15 @@ static int take_token(void *user, struct kp_fetch_job *job, struct kp_err *err)
         kp_buf_release(&job->body);
         return refused(access, job->status, err);
     }
-    kp_auto_json answer = NULL;
-    int parsed = kp_json_parse(&answer, kp_buf_slice(&job->body), KP_TOKEN_MAX, job->url, err);
+    const char *token = NULL;
+    int parsed = kp_token_parse(&token, access->auth->arena, kp_buf_slice(&job->body), job->url,
+                                access->realm_host, err);
     if (job->body.data)
         explicit_bzero(job->body.data, job->body.len);
     kp_buf_release(&job->body);
     if (parsed < 0)
         return -1;
-    const char *token = json_string_value(json_object_get(answer, "token"));
-    token = token ? token : json_string_value(json_object_get(answer, "access_token"));
-    if (!token || !*token || !kp_text_plain(token, KP_TOKEN_MAX))
-        return kp_fail_as(err, KP_FAILED, "unauthorized", "%s: an answer without a token",
-                          access->realm_host);
-    access->token = kp_arena_strdup(access->auth->arena, token);
+    access->token = token;
     access->token_since = kp_now();
     wake_waiters(access);
     return 0;

@@ -36,3 +36,7 @@ bool kp_realm_may_have_credentials(const char *registry_host, const char *realm,
                                    const char *const *realms);
 /* host[:port] of an https URL, "" where it is none; in the arena. */
 const char *kp_https_authority(struct kp_arena *arena, const char *url);
+/* A token server's answer (JSON with `token` or `access_token`, of printable ASCII); *token is in
+ * the arena. url and host name it in errors; one without a token is "unauthorized". */
+KP_CHECK int kp_token_parse(const char **token, struct kp_arena *arena, struct kp_slice answer,
+                            const char *url, const char *host, struct kp_err *err);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pack/oci_auth.h"
 
+#include "core/json.h"
+#include "core/text.h"
+
 #include <strings.h>
 
 static bool is_token_char(char c)
@@ -115,4 +118,18 @@ bool kp_realm_may_have_credentials(const char *registry_host, const char *realm,
             (host_len(*realms) == strlen(*realms) && same_host(*realms, realm)))
             return true;
     return false;
+}
+
+int kp_token_parse(const char **token, struct kp_arena *arena, struct kp_slice answer,
+                   const char *url, const char *host, struct kp_err *err)
+{
+    kp_auto_json document = NULL;
+    if (kp_json_parse(&document, answer, KP_TOKEN_MAX, url, err) < 0)
+        return -1;
+    const char *text = json_string_value(json_object_get(document, "token"));
+    text = text ? text : json_string_value(json_object_get(document, "access_token"));
+    if (!text || !*text || !kp_text_plain(text, KP_TOKEN_MAX))
+        return kp_fail_as(err, KP_FAILED, "unauthorized", "%s: an answer without a token", host);
+    *token = kp_arena_strdup(arena, text);
+    return 0;
 }

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+kp_fuzz(inventory kp_install)
