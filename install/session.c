@@ -336,6 +336,8 @@ static int hand_over_bundle(struct kp_session *s, struct kp_err *err)
         json_pack("{s:s, s:I, s:o}", "op", "bundle", "manifest", (json_int_t)manifest.len, "trust",
                   trust_json(s->bundle.trust));
     kp_auto_json result = NULL;
+    if (s->bundle.terms)
+        json_object_update(request, (json_t *)(uintptr_t)s->bundle.terms);
     kp_buf_add(&data, manifest.ptr, manifest.len);
     kp_buf_add(&data, signatures.ptr, signatures.len);
     struct kp_call call = {.input = kp_buf_slice(&data), .has_input = true};
@@ -510,11 +512,15 @@ static int hand_out(struct kp_session *s, struct kp_pending *p, const struct kp_
                     struct kp_buf taken[2], bool done, struct kp_err *err)
 {
     size_t len = taken[0].len + taken[1].len;
+    p->taken += len;
+    bool too_much = (len && !call->data) || (call->data_max && p->taken > call->data_max);
     for (int i = 0; i < 2; i++) {
-        if (taken[i].len && call->data)
+        if (taken[i].len && call->data && !too_much)
             call->data(call->user, i == 1, taken[i].data, taken[i].len);
         kp_buf_release(&taken[i]);
     }
+    if (too_much)
+        return bad_frame(s, "data that nobody asked for", err);
     return len && !done ? give_credit(s, p, len, err) : 0;
 }
 
@@ -574,6 +580,7 @@ static int converse(struct kp_session *s, struct kp_pending *p, const json_t *re
                     const struct kp_call *call, struct kp_err *err)
 {
     bool done = false, stopped;
+    double deadline = call->timeout ? kp_now() + call->timeout : 0;
     if (kp_frames_send_json(send_frame, s, KP_FRAME_REQUEST, p->id, request, err) < 0)
         return -1;
     if (call->has_input &&
@@ -587,6 +594,10 @@ static int converse(struct kp_session *s, struct kp_pending *p, const json_t *re
             return -1;
         if (note && !done && handle_note(s, p, call, note, err) < 0)
             return -1;
+        // The node ends what takes too long by itself; one that does not must not hold us up.
+        if (!done && deadline > 0 && kp_now() > deadline)
+            return kp_fail_as(err, KP_FAILED, "timeout", "node %s: no end after %u s",
+                              s->target.node, call->timeout);
     }
     return 0;
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #define BLOCK ((size_t)262144)
+#define RUN_GRACE_S 60 /* beyond a command's own time, in which the node has to end it */
 
 void kp_change_release(struct kp_change *change)
 {
@@ -249,7 +250,7 @@ int kp_session_get(struct kp_session *s, const char *path, struct kp_buf *out, b
 {
     size_t max = out->max < KP_PUT_MAX ? out->max : KP_PUT_MAX;
     struct collecting c = {out};
-    struct kp_call call = {.data = collect, .user = &c};
+    struct kp_call call = {.data = collect, .user = &c, .data_max = max ? max : 1};
     kp_auto_json request =
         json_pack("{s:s, s:s, s:I}", "op", "get", "path", path, "max", (json_int_t)max);
     kp_auto_json result = NULL;
@@ -459,6 +460,8 @@ int kp_session_run(struct kp_session *s, const struct kp_run *run, struct kp_run
     struct running running = {run, &result};
     struct kp_call call = {
         .input = run->input, .has_input = true, .data = take_output, .user = &running};
+    if (run->timeout)
+        call.timeout = run->timeout + RUN_GRACE_S;
     if (!run->input.ptr)
         call.input = (struct kp_slice){"", 0};
     kp_auto_json request = json_pack(
@@ -499,7 +502,7 @@ int kp_session_placed(struct kp_session *s, uint64_t after, const struct kp_chai
 {
     kp_auto_value(kp_node_log_part) part = {.lines = KP_BUF(KP_PLACED_MAX)};
     struct collecting c = {&part.lines};
-    struct kp_call call = {.data = collect, .user = &c};
+    struct kp_call call = {.data = collect, .user = &c, .data_max = KP_PLACED_MAX};
     kp_auto_json request = json_pack("{s:s, s:I}", "op", "placed", "after", (json_int_t)after);
     kp_auto_json result = NULL;
     if (witness)

@@ -18,6 +18,7 @@ struct kp_pending { /* one request; lives on its caller's stack */
     uint64_t credit;       /* bytes that we may still send */
     uint32_t window;       /* bytes that the node may still send */
     bool done, failed;
+    uint64_t taken; /* bytes of DATA so far */
     struct kp_pending *next;
 };
 
@@ -59,6 +60,8 @@ struct kp_call {
     int (*note)(struct kp_session *session, struct kp_pending *pending, void *user,
                 const json_t *note, struct kp_err *err);
     void (*data)(void *user, bool error, const char *bytes, size_t len);
+    uint64_t data_max; /* bytes that the node may send in all; 0: no limit but the time */
+    unsigned timeout;  /* seconds for the whole call; 0: as long as the node is heard */
     void *user;
 };
 KP_CHECK int kp_session_call(struct kp_session *session, const json_t *request,

@@ -23,6 +23,16 @@ struct options {
     bool sudo;
 };
 
+static int take_line(void *user, struct kp_session *session, const char *path, struct kp_slice line,
+                     struct kp_err *err)
+{
+    (void)user;
+    (void)session;
+    (void)err;
+    printf("placed %s: %.*s\n", path, (int)line.len, line.ptr ? line.ptr : "");
+    return 0;
+}
+
 static void show(const char *what, const struct kp_change *change)
 {
     printf("%s changed=%d\n%s", what, change->changed, change->diff ? change->diff : "");
@@ -333,6 +343,8 @@ static int drive(void *user, int argc, char **argv, struct kp_err *err)
     struct kp_session_bundle handed = {bundle, trust};
     if (kp_session_open(&session, &target, &handed, err) < 0)
         return -1;
+    if (getenv("DRIVER_WITNESS"))
+        kp_session_set_witness(session, take_line, NULL);
     printf("open %s %s\n", kp_session_node(session), kp_session_arch(session));
     return do_all(session, bundle, argc, argv, err);
 }

@@ -55,7 +55,7 @@ done
 mount -o remount,rw /sys/fs/cgroup
 EOF
     chmod 755 "$root/usr/local/lib/kpack-lab/open-cgroups"
-    cat >"$root/etc/systemd/system/kpack-lab-cgroups.service" <<'EOF'
+    cat >"$root/etc/systemd/system/lab-cgroups.service" <<'EOF'
 [Unit]
 Description=Open the control groups (the lab's stand-in for a node on bare metal)
 DefaultDependencies=no
@@ -65,7 +65,7 @@ Type=oneshot
 RemainAfterExit=yes
 ExecStart=/usr/local/lib/kpack-lab/open-cgroups
 EOF
-    ln -sf ../kpack-lab-cgroups.service "$root/etc/systemd/system/basic.target.wants/"
+    ln -sf ../lab-cgroups.service "$root/etc/systemd/system/basic.target.wants/"
 }
 
 node_remove_packages() {

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+kp_fuzz(audit_log kp_install)
