@@ -153,7 +153,7 @@ static int place_bundles(struct kp_site *site, struct kp_site_node *node,
     return place_parcel(site, node, &bundle, from, changed, err);
 }
 
-/* "--bundle PATH,id=HEX …": the accepted bundle first, then its bases. */
+/* "--bundle PATH --id HEX …": the accepted bundle first, then its bases. */
 static char *serve_options(const struct kp_site *site)
 {
     kp_auto_value(kp_buf) out = KP_BUF((KP_BASES_MAX + 1) * (KP_PATH_MAX + 128));
@@ -161,7 +161,7 @@ static char *serve_options(const struct kp_site *site)
     for (size_t i = 0; i <= m->base_count; i++) {
         const struct kp_digest *id = i ? &m->bases[i - 1].id : &m->id;
         kp_auto_free char *path = path_of(site, id);
-        kp_buf_addf(&out, "%s--bundle %s,id=%s", i ? " " : "", path, kp_digest_hex(id).hex);
+        kp_buf_addf(&out, "%s--bundle %s --id %s", i ? " " : "", path, kp_digest_hex(id).hex);
     }
     return kp_buf_steal(&out);
 }
