@@ -207,6 +207,10 @@ char *kp_manifest_dump(const struct kp_manifest *manifest, size_t *len)
     add_list(&buf, "images", manifest, manifest->image_count, dump_image);
     add_list(&buf, "manifests", manifest, manifest->manifest_count, dump_manifest);
     add_list(&buf, "bases", manifest, manifest->base_count, dump_base);
+    if (json_array_size(manifest->revocations)) {
+        kp_buf_adds(&buf, ",\n\"revocations\":");
+        add_json(&buf, json_deep_copy(manifest->revocations));
+    }
     if (manifest->provenance) {
         kp_buf_adds(&buf, ",\n\"provenance\":");
         add_json(&buf, json_deep_copy(manifest->provenance));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bundle/layout.h"
 #include "bundle/names.h"
+#include "bundle/revocations.h"
 #include "core/text.h"
 
 #include <stdlib.h>
@@ -391,6 +392,21 @@ static void check_bases(struct parsing *p)
             kp_json_complain(p->top, "bases", "element %zu holds no blob of this bundle", k);
 }
 
+/* Their form only: whether they count is the trust store's to say. */
+static void parse_revocations(struct parsing *p)
+{
+    struct kp_manifest *m = p->m;
+    const json_t *array = NULL;
+    size_t n = kp_json_array(p->top, "revocations", KP_REVOCATIONS_MAX, true, &array);
+    for (size_t i = 0; i < n && !p->top->failed; i++) {
+        kp_auto(kp_document) document = NULL;
+        struct kp_err why = KP_ERR_INIT;
+        if (kp_document_from_json(&document, json_array_get(array, i), &why) < 0)
+            kp_json_complain(p->top, "revocations", "element %zu: %s", i, why.message);
+    }
+    m->revocations = array;
+}
+
 static int check_kind(struct kp_json_reader *r, struct kp_err *err)
 {
     const char *kind = kp_json_text(r, "kind", KP_NAME_MAX);
@@ -418,6 +434,7 @@ static int parse_document(struct kp_manifest *m, struct kp_err *err)
     PARSE_LIST(&p, "files", KP_FILES_MAX, files, file_count, parse_file);
     PARSE_LIST(&p, "images", KP_IMAGES_MAX, images, image_count, parse_image);
     PARSE_LIST(&p, "manifests", KP_FILES_MAX, manifests, manifest_count, parse_cluster_manifest);
+    parse_revocations(&p);
     if (json_object_get(m->document, "provenance"))
         m->provenance = kp_json_object(&top, "provenance", true);
     if (top.failed)

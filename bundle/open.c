@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "bundle/policy.h"
 #include "bundle/reader.h"
 #include "bundle/writer.h"
 
@@ -184,6 +185,17 @@ static int check_signatures(const struct kp_bundle *b, const struct kp_trust *tr
     return 0;
 }
 
+/* What needs the manifest: keys' times, and the revocations that it carries. */
+static int judge(const struct kp_bundle *b, const struct kp_trust *trust,
+                 struct kp_signers *signers, struct kp_err *err)
+{
+    kp_auto_free struct kp_signature_set *set = kp_alloc(sizeof(*set));
+    struct kp_slice text = {b->text, b->text_len};
+    if (kp_signatures_parse(set, b->signatures, err) < 0)
+        return -1;
+    return kp_policy_judge(b->manifest, set, text, trust, signers, err);
+}
+
 static int open_checked(struct kp_bundle **out, const char *path, const struct kp_trust *trust,
                         const struct kp_digest *id, struct kp_signers *signers, struct kp_err *err)
 {
@@ -197,7 +209,7 @@ static int open_checked(struct kp_bundle **out, const char *path, const struct k
         return kp_fail_as(err, KP_UNTRUSTED, "wrong_id",
                           "bundle.json: this is bundle %s, not the accepted %s",
                           kp_digest_hex(&seen).hex, kp_digest_hex(id).hex);
-    if (kp_reader_parse(b, err) < 0)
+    if (kp_reader_parse(b, err) < 0 || (trust && judge(b, trust, signers, err) < 0))
         return -1;
     *out = kp_steal(&b);
     return 0;

@@ -43,7 +43,14 @@ KP_CHECK int kp_signatures_parse(struct kp_signature_set *out, const char block[
                                  struct kp_err *err);
 void kp_signatures_format(const struct kp_signature_set *set, char block[KP_SIG_SIZE]);
 
-enum kp_signature_state { KP_SIG_VALID, KP_SIG_UNKNOWN_KEY };
+enum kp_signature_state {
+    KP_SIG_VALID,
+    KP_SIG_UNKNOWN_KEY, /* not checked */
+    KP_SIG_REVOKED,     /* the signature is right, the key is revoked */
+    KP_SIG_OUT_OF_TIME, /* … before the key's not_before or after its not_after */
+    KP_SIG_NO_ROLE,     /* … the key may not sign this kind of document */
+};
+const char *kp_signature_state_text(enum kp_signature_state state); /* "valid", "unknown_key" … */
 struct kp_signer { /* what verification found, for reports */
     struct kp_digest key_id;
     const char *name; /* borrowed from the trust store; NULL: unknown key, unchecked */
@@ -52,10 +59,29 @@ struct kp_signer { /* what verification found, for reports */
 struct kp_signers {
     struct kp_signer items[KP_SIGNATURES_MAX];
     size_t count, valid;
+    size_t needed; /* the threshold */
 };
-/* An invalid signature by a known key is refused (bad_signature) even where others suffice; none by
- * a known key: unknown_key; no signatures at all: unsigned; empty trust store: no_trusted_keys with
- * a hint how to add one. All KP_UNTRUSTED. */
+/* By whom and how a document's signatures are judged. */
+struct kp_judging {
+    unsigned role; /* one bit: KP_KEY_SIGN … */
+    const char
+        *created; /* what the document says of its making; NULL: keys' times not judged yet */
+    const struct kp_revoked *revoked; /* or NULL */
+    const struct kp_trust_key *keys;  /* distinct ids */
+    size_t key_count;
+    unsigned threshold;
+    const char *what; /* "bundle", "trust list": in messages */
+};
+/* Of a whole store: its keys, threshold and revocations. */
+struct kp_judging kp_judging_by(const struct kp_trust *trust, unsigned role, const char *what);
+/* Counts distinct keys: a set holds each key once. An invalid signature by a known key is refused
+ * (bad_signature) even where others suffice; none by a known key: unknown_key; fewer than the
+ * threshold count: revoked where a revoked key signed, else threshold. All KP_UNTRUSTED. */
+KP_CHECK int kp_signatures_judge(const struct kp_signature_set *set, const struct kp_judging *how,
+                                 struct kp_slice message, struct kp_signers *out,
+                                 struct kp_err *err);
+/* For a bundle, before anything of it is parsed. As kp_signatures_judge; no signatures at all:
+ * unsigned; empty trust store: no_trusted_keys with a hint how to add one. All KP_UNTRUSTED. */
 KP_CHECK int kp_signatures_verify(const struct kp_signature_set *set, const struct kp_trust *trust,
                                   struct kp_slice message, struct kp_signers *out,
                                   struct kp_err *err);

@@ -17,7 +17,8 @@ struct options {
     struct kp_site_options site;
 };
 
-static const struct kp_option option_table[] = {KP_SITE_OPTIONS(options), {.name = NULL}};
+static const struct kp_option option_table[] = {
+    KP_SITE_OPTIONS(options), KP_POLICY_OPTIONS(options), {.name = NULL}};
 
 static const struct kp_step *const phases[] = {
     kp_steps_mirror, kp_steps_prepare, kp_steps_runtime, kp_steps_tools,  kp_steps_init,
@@ -115,7 +116,7 @@ static int run_apply(void *user, int argc, char **argv, struct kp_err *err)
     (void)argv;
     const struct options *options = user;
     kp_auto(kp_open_site) open = NULL;
-    if (kp_site_open(&open, &options->site, 0, err) < 0)
+    if (kp_site_open(&open, &options->site, KP_SITE_APPLY, err) < 0)
         return -1;
     return install(open, options, err);
 }
@@ -126,7 +127,8 @@ static int run_plan(void *user, int argc, char **argv, struct kp_err *err)
     (void)argv;
     const struct options *options = user;
     kp_auto(kp_open_site) open = NULL;
-    if (kp_site_open(&open, &options->site, KP_SITE_READ_ONLY | KP_SITE_DRY_RUN, err) < 0)
+    if (kp_site_open(&open, &options->site, KP_SITE_APPLY | KP_SITE_READ_ONLY | KP_SITE_DRY_RUN,
+                     err) < 0)
         return -1;
     struct kp_site *site = kp_site_of(open);
     if (check_nodes(open, options->site.quiet || options->site.json, err) < 0)

@@ -8,7 +8,8 @@ struct options {
     struct kp_site_options site;
 };
 
-static const struct kp_option option_table[] = {KP_SITE_OPTIONS(options), {.name = NULL}};
+static const struct kp_option option_table[] = {
+    KP_SITE_OPTIONS(options), KP_POLICY_OPTIONS(options), {.name = NULL}};
 
 static int run_check(void *user, int argc, char **argv, struct kp_err *err)
 {
@@ -16,7 +17,7 @@ static int run_check(void *user, int argc, char **argv, struct kp_err *err)
     (void)argv;
     const struct options *options = user;
     kp_auto(kp_open_site) open = NULL;
-    if (kp_site_open(&open, &options->site, KP_SITE_READ_ONLY, err) < 0 ||
+    if (kp_site_open(&open, &options->site, KP_SITE_APPLY | KP_SITE_READ_ONLY, err) < 0 ||
         kp_site_connect(open, err) < 0 || kp_holdings_find(kp_site_of(open), err) < 0)
         return -1;
     const struct kp_site *site = kp_site_of(open);

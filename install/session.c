@@ -336,6 +336,8 @@ static int hand_over_bundle(struct kp_session *s, struct kp_err *err)
         json_pack("{s:s, s:I, s:o}", "op", "bundle", "manifest", (json_int_t)manifest.len, "trust",
                   trust_json(s->bundle.trust));
     kp_auto_json result = NULL;
+    if (s->bundle.terms)
+        json_object_update(request, (json_t *)(uintptr_t)s->bundle.terms);
     kp_buf_add(&data, manifest.ptr, manifest.len);
     kp_buf_add(&data, signatures.ptr, signatures.len);
     struct kp_call call = {.input = kp_buf_slice(&data), .has_input = true};

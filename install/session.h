@@ -38,6 +38,8 @@ struct kp_session;
 struct kp_session_bundle {
     const struct kp_bundle *bundle; /* NULL: the knode that is there, for questions only */
     const struct kp_trust *trust;
+    const json_t *terms; /* members of the request beside it: lists, revoked, allow_downgrade,
+                            insecure (install/policy.h); or NULL */
 };
 /* Connects, checks the host key, finds the arch (uname -m), places
  * /usr/local/libexec/kpack/knode-<digest> if it is not there, starts it through sudo, exchanges

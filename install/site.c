@@ -26,10 +26,10 @@ struct kp_open_site {
     struct kp_journal *journal;
     struct kp_audit_log *audit;
     json_t *signed_by; /* who, for the audit log */
-    size_t valid;      /* of them, by trusted keys */
     char *state_folder, *password;
     char **urls;
     const struct kp_site_options *options;
+    struct kp_policy_outcome policy;
     int flags;
     double verify_seconds;
     char signers[SIGNERS_MAX];
@@ -57,6 +57,7 @@ void kp_open_site_free(struct kp_open_site *open)
     kp_screen_free(open->screen);
     kp_bundle_free(open->bundle);
     kp_trust_free(open->trust);
+    kp_policy_outcome_release(&open->policy);
     kp_inventory_free(open->inventory);
     kp_free(open->state_folder);
     if (open->password)
@@ -99,7 +100,13 @@ static void name_signers(struct kp_open_site *open, const struct kp_signers *sig
                                      used ? ", " : "", signer->name);
     }
     if (used < SIGNERS_MAX)
-        snprintf(open->signers + used, SIGNERS_MAX - used, " (%zu of 1 needed)", signers->valid);
+        snprintf(open->signers + used, SIGNERS_MAX - used, " (%zu of %u needed)", signers->valid,
+                 open->policy.threshold);
+}
+
+const char *kp_site_insecure(const struct kp_open_site *open)
+{
+    return open->policy.insecure;
 }
 
 static void show_progress(void *user, uint64_t done, uint64_t total)
@@ -134,11 +141,18 @@ static int verify_bundle(struct kp_open_site *open, struct kp_err *err)
     const char *path = open->options->bundle;
     kp_auto_free struct kp_signers *signers = kp_alloc(sizeof(*signers));
     double start = kp_now();
-    if (kp_bundle_open(&open->bundle, path, open->trust, signers, err) < 0)
+    if (kp_policy_open(&open->bundle, path, open->trust, &open->options->policy, signers,
+                       &open->policy, err) < 0 ||
+        (open->flags & KP_SITE_APPLY &&
+         kp_policy_apply(open->bundle, open->trust, &open->options->policy, &open->policy, err) <
+             0) ||
+        kp_policy_terms(open->trust, &open->options->policy, &open->policy, err) < 0)
         return -1;
     name_signers(open, signers);
+    if (open->policy.insecure[0])
+        kp_screen_line(open->screen, "%sNOT VERIFIED%s  %s", kp_colour_on(stderr, KP_RED),
+                       kp_colour_off(stderr), open->policy.insecure);
     open->signed_by = kp_bundle_signers_json(signers);
-    open->valid = signers->valid;
     if (verify_file(open, open->bundle, err) < 0 || verify_bases(open, err) < 0)
         return -1;
     open->verify_seconds = kp_now() - start;
@@ -174,6 +188,7 @@ static void fill_site(struct kp_open_site *open)
     kp_hex(site->run_id, random, sizeof(random));
     site->inventory = open->inventory;
     site->trust = open->trust;
+    site->terms = open->policy.terms;
     site->state_folder = open->state_folder;
     site->screen = open->screen;
     site->dry_run = (open->flags & KP_SITE_DRY_RUN) != 0;
@@ -182,17 +197,6 @@ static void fill_site(struct kp_open_site *open)
     for (size_t i = 0; i < site->node_count; i++)
         site->nodes[i].node = &open->inventory->nodes[i];
     list_mirrors(open);
-}
-
-/* Under which rules the bundle was accepted: the exceptions above all. */
-static json_t *policy_json(const struct kp_open_site *open)
-{
-    kp_auto_json keys = json_array();
-    for (size_t i = 0; i < open->options->keys.count; i++)
-        json_array_append_new(keys, json_string(open->options->keys.items[i]));
-    return json_pack("{s:I, s:I, s:b, s:O}", "threshold", (json_int_t)1, "valid",
-                     (json_int_t)open->valid, "insecure", open->site.bundle && open->valid == 0,
-                     "keys_given", keys);
 }
 
 static json_t *bundle_json(const struct kp_manifest *m)
@@ -215,10 +219,26 @@ static int open_audit(struct kp_open_site *open, struct kp_err *err)
     json_t *members =
         json_pack("{s:s, s:s, s:s, s:o, s:O?, s:o}", "who", who, "kinstall", KP_VERSION, "cluster",
                   open->inventory->cluster, "bundle", bundle_json(open->site.manifest), "signers",
-                  open->signed_by, "policy", policy_json(open));
+                  open->signed_by, "policy", kp_policy_json(&open->policy, &open->options->keys));
     if (kp_audit_log_add(open->audit, "run", members, err) < 0)
         return -1;
     return kp_audit_log_keep_head(open->audit, err);
+}
+
+/* The exceptions that somebody typed, in the journal. */
+static void note_policy(struct kp_open_site *open)
+{
+    char text[64];
+    const struct kp_text_list *keys = &open->options->keys;
+    for (size_t i = 0; i < keys->count; i++)
+        kp_journal_note(open->journal, "key-given", NULL, NULL, keys->items[i]);
+    snprintf(text, sizeof(text), "serial %llu", (unsigned long long)open->policy.serial);
+    if (open->policy.downgraded)
+        kp_journal_note(open->journal, "allow-downgrade", NULL, NULL, text);
+    if (open->policy.expired)
+        kp_journal_note(open->journal, "allow-expired", NULL, NULL, NULL);
+    if (open->policy.insecure[0])
+        kp_journal_note(open->journal, "insecure-no-verify", NULL, NULL, open->policy.insecure);
 }
 
 static int open_state(struct kp_open_site *open, struct kp_err *err)
@@ -230,6 +250,10 @@ static int open_state(struct kp_open_site *open, struct kp_err *err)
     open->site.journal = open->journal;
     kp_journal_note(open->journal, "run", NULL, NULL,
                     open->site.manifest ? open->site.manifest->name : NULL);
+    note_policy(open);
+    if (open->flags & KP_SITE_APPLY &&
+        kp_policy_keep(open->site.manifest, open->trust, &open->policy, err) < 0)
+        return -1;
     return open_audit(open, err);
 }
 
@@ -279,7 +303,7 @@ static int ask_password(struct kp_open_site *open, struct kp_err *err)
 
 static int open_node(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
-    struct kp_session_bundle bundle = {site->bundle, site->trust};
+    struct kp_session_bundle bundle = {site->bundle, site->trust, site->terms};
     if (kp_session_open(&node->session, &node->node->ssh, &bundle, err) < 0)
         return -1;
     if (site->audit)

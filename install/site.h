@@ -6,6 +6,7 @@
 #pragma once
 
 #include "core/cli.h"
+#include "install/policy.h"
 #include "install/step.h"
 
 /* The options that all commands share; first member of each command's own struct. */
@@ -14,6 +15,7 @@ struct kp_site_options {
     struct kp_text_list keys;  /* --key FILE */
     struct kp_text_list bases; /* --base FILE */
     uint64_t password_fd;      /* --sudo-password-fd, plus 1; 0: a prompt where needed */
+    struct kp_policy_options policy; /* of the commands that apply a bundle */
     bool json, quiet;
 };
 #define KP_SITE_OPTIONS(type)                                                                      \
@@ -67,6 +69,7 @@ enum {
     KP_SITE_NO_BUNDLE = 1, /* the command needs none (status, reset): --bundle may still be given */
     KP_SITE_READ_ONLY = 2, /* check, plan: no journal lines, no lock of the state folder */
     KP_SITE_DRY_RUN = 4,
+    KP_SITE_APPLY = 8, /* apply, check, plan: serial, expiry and revocations decide too */
 };
 struct kp_open_site; /* owns everything that a kp_site borrows */
 /* Loads, verifies (with progress; a line on the screen), takes the state folder's lock. No
@@ -77,6 +80,8 @@ void kp_open_site_free(struct kp_open_site *open); /* closes the sessions, relea
 KP_DEFINE_AUTO(kp_open_site);
 struct kp_site *kp_site_of(struct kp_open_site *open);
 double kp_site_verify_seconds(const struct kp_open_site *open);
+/* Why trust was refused where --insecure-no-verify lifted that; "" else. Borrowed. */
+const char *kp_site_insecure(const struct kp_open_site *open);
 /* Who signed, for the first line of a report: "site-2026 (1 of 1 needed)"; borrowed. */
 const char *kp_site_signers(const struct kp_open_site *open);
 

@@ -13,13 +13,18 @@
 #include <pthread.h>
 
 struct kp_node_request;
+struct kp_node_terms;
+void kp_node_terms_free(struct kp_node_terms *terms);
+KP_DEFINE_AUTO(kp_node_terms);
 struct kp_node_log;
 
 struct kp_node_state {
     const char *root;
     pthread_mutex_t lock;           /* guards all below */
     struct kp_manifest *manifest;   /* accepted: signed by a key that this node trusts */
-    struct kp_trust *given, *trust; /* as kinstall sent it; what this node goes by */
+    struct kp_trust *trust;         /* what this node goes by */
+    struct kp_node_terms *terms;    /* what kinstall said beside the bundle (accept.c) */
+    bool insecure;                  /* the site goes on without trust, and said so */
     bool first_contact;             /* no key was kept here before */
     bool committed;                 /* trust and serial are on disk */
     int lock_fd;                    /* node lock, -1 while not held */
@@ -85,9 +90,6 @@ json_t *kp_node_json_text(struct kp_slice text);
 KP_CHECK int kp_node_commit(struct kp_node_state *state, bool dry_run, struct kp_err *err);
 /* "no_bundle" before one was accepted. */
 KP_CHECK int kp_node_need_bundle(struct kp_node_state *state, struct kp_err *err);
-/* Verifies and takes manifest and signature block, given trust; the heart of op "bundle". */
-KP_CHECK int kp_node_accept(struct kp_node_state *state, struct kp_slice manifest,
-                            struct kp_slice signatures, struct kp_trust *given, struct kp_err *err);
 
 /* One file that was placed, found to be there as asked, or removed, for the node's own log: kind
  * kpack.placed/v1, docs/security.md. Not in dry runs. The new line goes into result as "placed";

@@ -182,6 +182,9 @@ static const char *const known_reasons[] = {
     "no_systemd",
     "unit_failed",
     "revoked",
+    "threshold",
+    "bad_chain",
+    "missing_list",
     "expired",
     "ended",
 };

@@ -340,7 +340,7 @@ static int drive(void *user, int argc, char **argv, struct kp_err *err)
     if (getenv("DRIVER_PID") &&
         kp_file_write_atomic(getenv("DRIVER_PID"), kp_slice_of(pid), 0644, err) < 0)
         return -1;
-    struct kp_session_bundle handed = {bundle, trust};
+    struct kp_session_bundle handed = {bundle, trust, NULL};
     if (kp_session_open(&session, &target, &handed, err) < 0)
         return -1;
     if (getenv("DRIVER_WITNESS"))
