@@ -15,11 +15,11 @@ FOLDER=/var/lib/kpack/bundles
 
 id_of() { kpack inspect --key "$PUB" --json "$1" | jq -r .id; }
 
-# Bytes that the admin side has sent to the site so far.
+# Bytes that the admin side has sent to the site so far. The bridge and its ports count the same ones.
 sent() {
     # shellcheck disable=SC2016 # for the shell on the admin side
     "$SITE" exec -- sh -c 'for f in /sys/class/net/*; do [ "$f" = /sys/class/net/lo ] || cat "$f/statistics/tx_bytes"; done' |
-        awk '{ n += $1 } END { printf "%d", n }'
+        awk '$1 > n { n = $1 } END { printf "%d", n }'
 }
 
 untouched() { # NODE
@@ -69,12 +69,11 @@ test_delta() {
     after=$(sent)
     size=$(stat -c %s "$WORK/delta.tar.zst")
     say "base $(stat -c %s "$BUNDLE") bytes, delta $size, sent $((after - before))"
-    ((after - before < size + size / 2 + 8000000)) || fail "$((after - before)) bytes were sent for a delta of $size"
+    ((after - before < size + size / 10 + 4000000)) || fail "$((after - before)) bytes were sent for a delta of $size"
     ((after - before < $(stat -c %s "$BUNDLE") / 2)) || fail "the base was sent again"
     "$SITE" run cp1 -- ls "$FOLDER/$(id_of "$BUNDLE").tar.zst" "$FOLDER/$(id_of "$WORK/delta.tar.zst").tar.zst" >/dev/null
     part "the worker pulls the new image, and one of the base, from the mirror"
     "$SITE" run w1 -- crictl pull "$IMAGE" >/dev/null || fail "pull $IMAGE"
-    "$SITE" run w1 -- crictl rmi "$IMAGE" >/dev/null
     "$SITE" run w1 -- crictl pull docker.io/flannel/flannel-cni-plugin:v0.9.1 >/dev/null || fail "pull out of the base"
     expect "packets that left: $("$SITE" egress detail)" 0 "$("$SITE" egress)"
     part "again: nothing changes"

