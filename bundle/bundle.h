@@ -39,6 +39,9 @@ struct kp_verify_options {
     kp_bundle_progress *progress;
     void *user;
     bool all; /* go on after the first damage and count them */
+    /* Each damaged place, in any order, serialised: bytes first … last of the file; entry is
+     * entry_count for the end of the archive. May be NULL. */
+    void (*damaged)(void *user, size_t entry, uint64_t first, uint64_t last);
 };
 struct kp_damage { /* where the first damage is; for messages and --json */
     char path[KP_PATH_MAX];

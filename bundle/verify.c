@@ -62,6 +62,8 @@ static void note_damage(struct verifier *v, size_t entry, uint64_t at, uint64_t 
         v->last = at + len - 1;
     }
     v->damages++;
+    if (v->options->damaged)
+        v->options->damaged(v->options->user, entry, at, at + len - 1);
     pthread_mutex_unlock(&v->lock);
 }
 

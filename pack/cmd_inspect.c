@@ -20,6 +20,7 @@
 const struct kp_option kp_verify_options_table[] = {
     KEY_OPTION,
     JSON_OPTION,
+    {"all", 0, KP_OPT_FLAG, FIELD(all), NULL, "go on after the first damage and list every one", 0},
     {"base", 0, KP_OPT_LIST, FIELD(bases), "FILE",
      "a base of the delta: verify both, and that nothing is missing", 0},
     {"quiet", 'q', KP_OPT_FLAG, FIELD(quiet), NULL, "no progress", 0},

@@ -14,6 +14,7 @@ struct kp_reading_options { /* of verify, inspect, list and extract */
     struct kp_text_list files; /* extract */
     const char *arch, *to, *oci;
     struct kp_text_list bases; /* verify, extract */
+    bool all;                  /* verify: go on after the first damage */
 };
 extern const size_t kp_create_size;
 

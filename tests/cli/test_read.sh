@@ -38,7 +38,18 @@ printf '\xff' | dd of=bad.tar.zst bs=1 seek=$((size / 2)) conv=notrunc status=no
 run 4 verify bad.tar.zst
 has err "damaged: bad.tar.zst: blobs/sha256/"
 run 4 verify --json bad.tar.zst
-has out '"ok": false'
+[[ $(wc -l <out) == 1 && $(jq -r '.ok, .code, .reason, .name' out | paste -sd' ') == "false 4 damaged k8s-v1.30.2-flannel-amd64" ]] || fail "verify --json of a damaged one"
+[[ $(jq -r '[.entries[] | select(.state == "damaged")] | length' out) -ge 1 ]] || fail "no entry is damaged"
+# the second damage, in another entry, is found with --all only; every entry then has its verdict
+printf '\xff' | dd of=bad.tar.zst bs=1 seek=$((size - 600)) conv=notrunc status=none
+run 4 verify --json --all bad.tar.zst
+[[ $(jq -r '[.entries[] | select(.state == "damaged")] | length' out) == 2 ]] || fail "not both damages: $(jq -c '.entries[] | select(.state != "ok")' out)"
+[[ $(jq -r '[.entries[] | select(.state == "unchecked")] | length' out) == 0 ]] || fail "unchecked with --all"
+[[ $(jq -r '.entries[] | select(.state == "damaged") | .ranges[0][0]' out | sort -n | tail -n 1) -le $((size - 600)) ]] || fail "ranges"
+run 4 verify --all bad.tar.zst
+[[ $(grep -c 'blobs/sha256/' out) -ge 1 && $(wc -l <out) == 3 ]] || fail "the table of damages: $(cat out)"
+run 0 verify --json x.tar.zst
+[[ $(jq -r '[.entries[] | .state] | unique | join(" ")' out) == ok && $(jq -r .signatures_valid out) == 1 ]] || fail "entries of a good one"
 run 4 extract bad.tar.zst --file kubelet --to ex2
 [[ ! -e ex2/kubelet ]] || fail "extracted from a damaged bundle"
 head -c $((size - 1)) x.tar.zst >short.tar.zst
@@ -50,6 +61,8 @@ run 4 verify long.tar.zst
 mv config/kpack/trusted.d/site.pub .
 run 3 verify x.tar.zst
 has err "no trusted key is known here"
+run 3 verify --json x.tar.zst
+[[ $(jq -r '.ok, .code, .reason' out | paste -sd' ') == "false 3 no_trusted_keys" ]] || fail "verify --json without keys"
 run 0 verify x.tar.zst --key site.pub
 run 0 keygen other
 run 3 verify x.tar.zst
