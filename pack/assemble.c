@@ -188,6 +188,7 @@ static void set_head(struct kp_manifest *m, const struct kp_plan *plan)
     m->name = plan->name;
     m->serial = plan->serial;
     m->created = plan->created;
+    m->expires = plan->expires;
     m->kubernetes = plan->kubernetes;
     m->kubeadm_api = plan->kubeadm_api;
     m->containerd_config = plan->containerd_config;
@@ -209,11 +210,14 @@ int kp_assemble(struct kp_manifest **out, const struct kp_gather *gather, struct
     settle_blobs(m);
     if (kp_held_apply(gather->held, gather->plan, m, err) < 0)
         return -1;
-    m->document =
-        make_provenance(gather->plan); // owned here; the manifest's own document is not read
-    m->provenance = m->document;
+    m->document = json_object(); // owned here; the manifest's own document is not read
+    json_object_set_new(m->document, "provenance", make_provenance(gather->plan));
+    m->provenance = json_object_get(m->document, "provenance");
     if (!m->provenance)
         return kp_fail(err, KP_FAILED, "a source's text is not UTF-8");
+    if (gather->plan->revocations)
+        json_object_set(m->document, "revocations", gather->plan->revocations);
+    m->revocations = json_object_get(m->document, "revocations");
     *out = kp_steal(&m);
     return 0;
 }

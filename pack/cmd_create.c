@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bundle/set.h"
+#include "bundle/revocations.h"
 #include "core/file.h"
 #include "core/interrupt.h"
 #include "core/text.h"
@@ -23,8 +24,9 @@
 
 struct create_options {
     const char *k8s, *arch, *network, *release, *mirrors, *lock, *output, *key, *cache;
-    const char *have;
-    struct kp_text_list images, image_files, manifests, packages, waived, libexec, bases, trusted;
+    const char *have, *expires;
+    struct kp_text_list images, image_files, manifests, packages, waived, libexec, bases, trusted,
+        revocations;
     uint64_t jobs, level, serial;
     bool plan, unsigned_, json, quiet;
 };
@@ -50,6 +52,10 @@ const struct kp_option kp_create_options[] = {
     {"have", 0, KP_OPT_TEXT, FIELD(have), "RECEIPT", "what the site has, by kinstall receipt", 0},
     {"trust", 0, KP_OPT_LIST, FIELD(trusted), "FILE",
      "a public key to trust for --base in this run", 0},
+    {"expires", 0, KP_OPT_TEXT, FIELD(expires), "TIME",
+     "sites do not apply it after this: 2027-06-30T00:00:00Z", 0},
+    {"revocations", 0, KP_OPT_LIST, FIELD(revocations), "FILE",
+     "carry this list of revoked keys and bundles (kpack revoke)", 0},
     {"plan", 0, KP_OPT_FLAG, FIELD(plan), NULL, "show what and how much, fetch nothing large", 0},
     {"jobs", 'j', KP_OPT_NUMBER, FIELD(jobs), "N", "downloads at once (default 8)",
      KP_FETCH_JOBS_MAX},
@@ -158,12 +164,40 @@ static int make_plan(struct creating *c, struct kp_err *err)
     return kp_resolve(&c->plan, &request, err);
 }
 
+/* What the bundle says of its own end and of others'. */
+static int set_policy(struct creating *c, struct kp_err *err)
+{
+    const struct create_options *o = c->o;
+    time_t when;
+    if (o->expires && !kp_parse_utc(o->expires, &when))
+        return kp_fail(err, KP_USAGE, "--expires %s: a time like 2027-06-30T00:00:00Z is needed",
+                       o->expires);
+    if (o->expires)
+        c->plan->expires = kp_arena_strdup(c->plan->arena, o->expires);
+    if (o->revocations.count > KP_REVOCATIONS_MAX)
+        return kp_fail(err, KP_USAGE, "more than %d --revocations", KP_REVOCATIONS_MAX);
+    for (size_t i = 0; i < o->revocations.count; i++) {
+        kp_auto(kp_document) document = NULL;
+        kp_auto(kp_revoked) read = kp_revoked_new();
+        if (kp_document_load(&document, o->revocations.items[i], err) < 0 ||
+            kp_revocations_read(read, document, NULL, err) < 0)
+            return kp_wrap(err, "--revocations %s", o->revocations.items[i]);
+        if (!document->signatures.count)
+            return kp_fail(err, KP_USAGE, "--revocations %s is not signed: kpack trust sign %s",
+                           o->revocations.items[i], o->revocations.items[i]);
+        if (!c->plan->revocations)
+            c->plan->revocations = json_array();
+        json_array_append_new(c->plan->revocations, kp_document_json(document));
+    }
+    return 0;
+}
+
 static int check_options(const struct create_options *o, struct kp_err *err)
 {
     if (!o->lock)
         return 0;
     if (o->k8s || o->arch || o->network || o->release || o->images.count || o->image_files.count ||
-        o->waived.count || o->level || o->serial)
+        o->waived.count || o->level || o->serial || o->expires || o->revocations.count)
         return kp_fail(err, KP_USAGE,
                        "--lock decides what goes in; of the others only --manifest, --package and "
                        "--libexec can stand beside it, to find files again");
@@ -427,7 +461,8 @@ int kp_cmd_create(void *options, int argc, char **argv, struct kp_err *err)
     (void)argv;
     kp_auto_value(creating) c = {.o = o, .begin = kp_now(), .warnings = json_array()};
     c.screen = kp_screen_new(o->quiet || o->json ? KP_SCREEN_QUIET : KP_SCREEN_AUTO);
-    if (check_options(o, err) < 0 || make_plan(&c, err) < 0 || begin(&c, err) < 0)
+    if (check_options(o, err) < 0 || make_plan(&c, err) < 0 || set_policy(&c, err) < 0 ||
+        begin(&c, err) < 0)
         return -1;
     // the key first: a missing one must not show only after the long part
     if (!o->plan && !o->unsigned_ && kp_signing_key_find(&c.key, o->key, true, err) < 0)

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pack/lock.h"
 
+#include "bundle/revocations.h"
+#include "core/text.h"
+
 #include "core/file.h"
 
 #include <assert.h>
@@ -140,6 +143,10 @@ char *kp_lock_dump(const struct kp_plan *plan)
     json_object_set_new(out, "manifests", manifests);
     if (plan->base_count)
         json_object_set_new(out, "bases", bases_json(plan));
+    if (plan->expires)
+        set_text(out, "expires", plan->expires);
+    if (json_array_size(plan->revocations))
+        json_object_set(out, "revocations", plan->revocations);
     return kp_json_dump(out, false);
 }
 
@@ -316,6 +323,23 @@ static void read_bases(struct kp_json_reader *r, struct kp_plan *plan)
     }
 }
 
+static void read_policy(struct kp_json_reader *r, struct kp_plan *plan)
+{
+    const json_t *array = NULL;
+    time_t when;
+    plan->expires = kp_json_text_optional(r, "expires", KP_TEXT_MAX);
+    if (!r->failed && plan->expires && !kp_parse_utc(plan->expires, &when))
+        kp_json_complain(r, "expires", "a time like 2026-11-23T21:00:00Z is needed");
+    size_t n = kp_json_array(r, "revocations", KP_REVOCATIONS_MAX, true, &array);
+    for (size_t i = 0; i < n && !r->failed; i++) {
+        kp_auto(kp_document) document = NULL;
+        struct kp_err why = KP_ERR_INIT;
+        if (kp_document_from_json(&document, json_array_get(array, i), &why) < 0)
+            kp_json_complain(r, "revocations", "element %zu: %s", i, why.message);
+    }
+    plan->revocations = array ? json_deep_copy(array) : NULL;
+}
+
 static int read_lock(struct kp_plan *plan, const json_t *document, const char *name,
                      struct kp_err *err)
 {
@@ -342,6 +366,7 @@ static int read_lock(struct kp_plan *plan, const json_t *document, const char *n
     read_images(&r, plan);
     read_manifests(&r, plan);
     read_bases(&r, plan);
+    read_policy(&r, plan);
     return kp_json_finish(&r);
 }
 

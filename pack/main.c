@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kpack: makes bundles where there is a network, and reads them anywhere. */
+#include "pack/cmd_trust.h"
 #include "pack/commands.h"
 
 #include "core/interrupt.h"
@@ -29,6 +30,8 @@ int main(int argc, char **argv)
          sizeof(struct kp_signing_options), kp_cmd_sign},
         {"keygen", "[NAME]", 0, 1, "make a signing key", NULL, kp_keygen_options,
          sizeof(struct kp_signing_options), kp_cmd_keygen},
+        kp_cmd_trust_lists,
+        kp_cmd_revoke,
         {0},
     };
     const struct kp_program program = {

@@ -19,6 +19,7 @@ void kp_plan_free(struct kp_plan *plan)
 {
     if (!plan)
         return;
+    json_decref(plan->revocations);
     kp_arena_free(plan->arena);
     kp_free(plan);
 }

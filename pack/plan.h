@@ -79,7 +79,9 @@ struct kp_plan {
     const char **arches, **programs, **waived; /* NULL-terminated */
     uint64_t serial;
     const char *created;
-    const char *zstd; /* version of libzstd */
+    const char *expires; /* or NULL */
+    json_t *revocations; /* signed documents to carry (bundle/revocations.h); owned, or NULL */
+    const char *zstd;    /* version of libzstd */
     int level;
     struct kp_plan_file *files; /* downloads, packages and our own programs */
     size_t file_count;
