@@ -3,6 +3,7 @@
 #include "install/steps/common.h"
 #include "install/steps/images.h"
 #include "install/steps/kubeadm.h"
+#include "install/steps/network.h"
 
 #define STEP "kubeadm-init"
 #define MANIFEST "/etc/kubernetes/manifests/kube-apiserver.yaml"
@@ -170,5 +171,6 @@ const struct kp_step kp_steps_init[] = {
      .apply = apply_init,
      .recorded = true},
     {.name = "corefile", .phase = "init", .nodes = KP_STEP_FIRST, .apply = apply_corefile},
+    {.name = "network", .phase = "init", .nodes = KP_STEP_FIRST, .apply = kp_network_apply},
     {.name = NULL},
 };

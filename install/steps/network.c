@@ -3,6 +3,9 @@
 #include "install/steps/common.h"
 #include "install/steps/images.h"
 #include "install/steps/network.h"
+#include "manifests/pod_env.h"
+
+#include "core/text.h"
 
 #define MANIFEST_MAX ((size_t)8 << 20)
 #define WAIT_S 300
@@ -53,6 +56,38 @@ static int fill(struct kp_site *site, const struct kp_cluster_manifest *manifest
                             manifest->replace_count, values, err);
 }
 
+/* "demo.kpack.internal" and 6443 of the cluster's endpoint; an IPv6 address without its brackets.
+ */
+static int split_endpoint(const struct kp_site *site, char **host, uint64_t *port,
+                          struct kp_err *err)
+{
+    kp_auto_free char *endpoint = kp_endpoint(site);
+    char *colon = strrchr(endpoint, ':');
+    if (!colon || !kp_parse_u64(kp_slice_of(colon + 1), 65535, port))
+        return kp_fail(err, KP_USAGE, "kubernetes.endpoint: %s is not host:port", endpoint);
+    struct kp_slice name = {endpoint, (size_t)(colon - endpoint)};
+    if (name.len > 2 && name.ptr[0] == '[' && name.ptr[name.len - 1] == ']')
+        name = (struct kp_slice){name.ptr + 1, name.len - 2};
+    *host = kp_asprintf("%.*s", (int)name.len, name.ptr);
+    return 0;
+}
+
+/* The manifest as this cluster wants it. A network plugin is told the cluster's endpoint, so that
+ * it never asks at the Service address: see manifests/pod_env.h. */
+static int render(struct kp_site *site, const struct kp_cluster_manifest *manifest, bool network,
+                  struct kp_buf *out, struct kp_err *err)
+{
+    kp_auto_value(kp_buf) filled = KP_BUF(MANIFEST_MAX);
+    kp_auto_free char *host = NULL;
+    uint64_t port = 0;
+    if (!network)
+        return fill(site, manifest, out, err);
+    if (fill(site, manifest, &filled, err) < 0 || split_endpoint(site, &host, &port, err) < 0)
+        return -1;
+    return kp_pod_env_add(out, kp_buf_slice(&filled), manifest->name, host, (unsigned)port, NULL,
+                          err);
+}
+
 static bool is_network(const struct kp_cluster_manifest *manifest)
 {
     return kp_starts_with(manifest->why, "network ");
@@ -66,7 +101,7 @@ static int apply_manifests(struct kp_site *site, bool network, struct kp_err *er
         if (is_network(manifest) != network)
             continue;
         kp_step_note(site, NULL, "manifest %s", manifest->name);
-        if (fill(site, manifest, &yaml, err) < 0 ||
+        if (render(site, manifest, network, &yaml, err) < 0 ||
             kp_kube_apply(site, manifest->name, kp_buf_slice(&yaml), NULL, err) < 0)
             return kp_wrap(err, "manifest %s (%s)", manifest->name, manifest->why);
     }
@@ -86,20 +121,10 @@ static int await_manifests(struct kp_site *site, bool network, struct kp_err *er
     return 0;
 }
 
-static int apply_network(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+int kp_network_apply(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     (void)node;
     return apply_manifests(site, true, err);
-}
-
-/* A network plugin asks the API at its Service address. On a node that has no rules for it yet,
- * such packets would take the default route and leave the site. */
-static int await_proxy(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
-{
-    (void)node;
-    return site->dry_run
-               ? 0
-               : kp_kube_wait(site, "daemonset", "kube-system", "kube-proxy", WAIT_S, err);
 }
 
 static int await_network(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
@@ -144,12 +169,11 @@ static int describe_addons(const struct kp_site *site, char *out, size_t size)
 }
 
 const struct kp_step kp_steps_network[] = {
-    {.name = "images-all", .phase = "network", .nodes = KP_STEP_ALL, .apply = kp_images_finish},
-    {.name = "kube-proxy-ready", .phase = "network", .nodes = KP_STEP_FIRST, .apply = await_proxy},
-    {.name = "network",
+    // The plugin's objects are there since the end of phase init: its pods start as nodes join.
+    {.name = "images-all",
      .phase = "network",
-     .nodes = KP_STEP_FIRST,
-     .apply = apply_network,
+     .nodes = KP_STEP_ALL,
+     .apply = kp_images_finish,
      .describe = describe_network},
     {.name = "network-ready", .phase = "network", .nodes = KP_STEP_FIRST, .apply = await_network},
     {.name = NULL},

@@ -3,9 +3,13 @@
 
 #include "bundle/manifest.h"
 #include "core/buf.h"
+#include "install/step.h"
 
 /* Literal replacement, left to right, never inside what was replaced; values[i] stands for
  * replace[i]. */
 KP_CHECK int kp_manifest_fill(struct kp_buf *out, struct kp_slice text,
                               const struct kp_replace *replace, size_t n, const char *const *values,
                               struct kp_err *err);
+/* Applies the manifests of the bundle's network plugin (phase init, so that its pods start while
+ * nodes join); phase network waits for them. */
+KP_CHECK int kp_network_apply(struct kp_site *site, struct kp_site_node *node, struct kp_err *err);
