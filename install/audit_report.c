@@ -91,6 +91,19 @@ static void name_signers(struct kp_buf *buf, const json_t *run)
     }
 }
 
+static void print_policy(struct kp_table *table, const json_t *policy)
+{
+    bool given = json_array_size(json_object_get(policy, "keys_given")) > 0;
+    bool downgrade = json_is_true(json_object_get(policy, "downgrade")) ||
+                     json_integer_value(json_object_get(policy, "downgrade")) > 0;
+    bool expired = json_is_true(json_object_get(policy, "expired"));
+    kp_table_cell(table, downgrade || expired ? KP_YELLOW : KP_PLAIN, "%lld of %lld%s%s%s",
+                  (long long)json_integer_value(json_object_get(policy, "valid")),
+                  (long long)json_integer_value(json_object_get(policy, "threshold")),
+                  given ? ", --key" : "", downgrade ? ", downgrade allowed" : "",
+                  expired ? ", expired allowed" : "");
+}
+
 static void print_run(struct kp_table *table, const json_t *run)
 {
     const json_t *policy = json_object_get(run, "policy"), *bundle = json_object_get(run, "bundle");
@@ -105,10 +118,7 @@ static void print_run(struct kp_table *table, const json_t *run)
         kp_table_cell(table, KP_RED, "NOT VERIFIED");
     else
         kp_table_cell(table, KP_PLAIN, "%s", kp_buf_slice(&signers).ptr);
-    kp_table_cell(table, KP_PLAIN, "%lld of %lld%s",
-                  (long long)json_integer_value(json_object_get(policy, "valid")),
-                  (long long)json_integer_value(json_object_get(policy, "threshold")),
-                  json_array_size(json_object_get(policy, "keys_given")) ? ", --key" : "");
+    print_policy(table, policy);
     kp_table_cell(table, strcmp(result, "done") == 0 ? KP_GREEN : KP_YELLOW, "%s",
                   *result ? result : "cut off");
 }
@@ -156,8 +166,11 @@ void kp_audit_print(const json_t *report, FILE *out)
     fprintf(out, "cluster   %s\n", text_of(report, "cluster"));
     bundle = json_object_get(report, "bundle");
     if (bundle)
-        fprintf(out, "bundle    %s   %s\n          every entry of it is as it was signed\n",
-                text_of(bundle, "name"), text_of(bundle, "id"));
+        fprintf(out, "bundle    %s   %s\n          every entry of it is as %s\n",
+                text_of(bundle, "name"), text_of(bundle, "id"),
+                json_is_true(json_object_get(bundle, "trusted"))
+                    ? "it was signed"
+                    : "its manifest says; NOBODY TRUSTED SIGNED IT");
     print_log(json_object_get(report, "log"), out);
     print_runs(json_object_get(report, "runs"), out);
     if (checked) {

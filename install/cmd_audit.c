@@ -18,6 +18,8 @@ static const struct kp_option option_table[] = {
     KP_SITE_OPTIONS(options),
     {"nodes", 0, KP_OPT_FLAG, offsetof(struct options, nodes), NULL,
      "look at the nodes too: hash what was placed, name what is extra (needs --bundle)", 0},
+    {"insecure-no-verify", 0, KP_OPT_FLAG, offsetof(struct options, site.policy.insecure), NULL,
+     "look though nobody trusted has signed the bundle", 0},
     {"output", 'o', KP_OPT_TEXT, offsetof(struct options, output), "FILE", "write the report there",
      0},
     {.name = NULL}};
@@ -57,9 +59,9 @@ static int check_nodes(struct kp_open_site *open, const struct kp_audit_book *bo
 }
 
 /* Opened and verified whole by kp_site_open: what differs would have ended there. */
-static void add_bundle(json_t *report, const struct kp_site *site)
+static void add_bundle(json_t *report, struct kp_open_site *open)
 {
-    const struct kp_manifest *m = site->manifest;
+    const struct kp_manifest *m = kp_site_of(open)->manifest;
     if (!m)
         return;
     json_t *entries = json_array();
@@ -68,9 +70,11 @@ static void add_bundle(json_t *report, const struct kp_site *site)
                               json_pack("{s:s, s:I, s:s, s:s}", "path", m->entries[i].path, "size",
                                         (json_int_t)m->entries[i].size, "sha256",
                                         kp_digest_hex(&m->entries[i].sha256).hex, "state", "ok"));
+    const char *insecure = kp_site_insecure(open);
     json_object_set_new(report, "bundle",
-                        json_pack("{s:s, s:s, s:I, s:o}", "id", kp_digest_hex(&m->id).hex, "name",
-                                  m->name, "serial", (json_int_t)m->serial, "entries", entries));
+                        json_pack("{s:s, s:s, s:I, s:b, s:o}", "id", kp_digest_hex(&m->id).hex,
+                                  "name", m->name, "serial", (json_int_t)m->serial, "trusted",
+                                  !insecure[0], "entries", entries));
 }
 
 static void free_text(char **text)
@@ -130,7 +134,7 @@ static int run_audit(void *user, int argc, char **argv, struct kp_err *err)
     if (kp_audit_book_read(&book, site->state_folder, true, err) < 0)
         return -1;
     kp_auto_json report = kp_audit_report(&book, site->state_folder, site->inventory->cluster);
-    add_bundle(report, site);
+    add_bundle(report, open);
     if (options->nodes && check_nodes(open, &book, report, &differences, err) < 0)
         return -1;
     if (write_report(report, options, err) < 0)

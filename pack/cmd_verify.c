@@ -50,7 +50,10 @@ static void print_json(const struct verified *v, const struct kp_err *failure)
     if (v->bundle)
         add_bundle(out, v);
     json_object_set_new(out, "signers", kp_signers_json(&v->signers));
-    json_object_set_new(out, "signatures_valid", json_integer((json_int_t)v->signers.valid));
+    json_object_set_new(out, "policy",
+                        json_pack("{s:I, s:I, s:b}", "threshold", (json_int_t)v->signers.needed,
+                                  "valid", (json_int_t)v->signers.valid, "met",
+                                  v->signers.needed && v->signers.valid >= v->signers.needed));
     json_object_set(out, "entries", v->entries);
     kp_auto_free char *text = kp_json_dump(out, true);
     fputs(text, stdout);

@@ -29,7 +29,8 @@ frame() { # TYPE FLAGS ID LENGTH: the header
 DATA=2 CREDIT=3 NOTE=4 RESULT=5 ERROR=6 MORE=1
 say() { frame "$1" "${3:-0}" "${4:-1}" ${#2}; printf %s "$2"; }
 big() { head -c "$1" /dev/zero | tr '\0' "${2:-x}"; }
-accept() { say $RESULT '{"id":"x","serial":1,"first_contact":true}'; }
+# An answer that comes before its question is nobody's.
+accept() { say $RESULT '{"id":"x","serial":1,"first_contact":true}'; sleep 0.5; }
 LC_ALL=C
 case $HOSTILE in
     loud) while big 65536; do :; done ;;
@@ -40,6 +41,7 @@ echo "kpack-place/1 $nonce x86_64 0"
 read -r _
 echo "kpack-have $nonce"
 echo "kpack-knode/1 $nonce"
+sleep 0.5
 case $HOSTILE in
     ends) exit ;;
     wrong_id) say $RESULT '{}' 0 77 ;;

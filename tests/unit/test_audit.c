@@ -271,3 +271,30 @@ Test(audit, images_that_no_bundle_brought)
     cr_assert_str_eq(json_string_value(json_object_get(json_array_get(list, 1), "path")),
                      image.reference);
 }
+
+Test(audit, a_run_that_verified_nothing_stands_out)
+{
+    for (int insecure = 0; insecure < 2; insecure++) {
+        struct site s;
+        site_open(&s);
+        {
+            kp_auto(kp_audit_log) log = open_log(&s);
+            add(log, "run",
+                json_pack("{s:s, s:{s:b, s:i, s:i, s:[s]}}", "who", "ann@admin", "policy",
+                          "insecure", insecure, "threshold", 2, "valid", 2 - 2 * insecure,
+                          "keys_given", "site.pub"));
+        }
+        kp_auto_value(kp_audit_book) book = read_book(&s);
+        kp_auto_json report = kp_audit_report(&book, s.state, "demo");
+        char *page = NULL;
+        size_t len = 0;
+        FILE *out = open_memstream(&page, &len);
+        kp_audit_print(report, out);
+        fclose(out);
+        cr_assert_eq(strstr(page, "NOT VERIFIED") != NULL, insecure == 1, "%s", page);
+        cr_assert_not_null(strstr(page, insecure ? "0 of 2, --key" : "2 of 2, --key"), "%s", page);
+        cr_assert_not_null(strstr(page, "cut off"), "%s", page); // no "end" was written
+        free(page);
+        site_close(&s);
+    }
+}
