@@ -11,7 +11,7 @@
 #include "core/buf.h"
 
 #define ARCHIVE_PIECES_MAX 64
-#define ARCHIVE_FILE_MAX ((size_t)64 << 20)
+#define ARCHIVE_FILE_MAX ((size_t)80 << 20)
 
 enum framing {
     FRAME_OURS,

@@ -545,6 +545,16 @@ static void manifest_too_large(struct archive *a)
     piece_seal(&a->pieces[MANIFEST]);
 }
 
+/* Well framed and well signed: only the bound itself refuses it before memory is taken. */
+static void manifest_really_too_large(struct archive *a)
+{
+    size_t len = KP_MANIFEST_MAX + 1;
+    kp_auto_free char *text = kp_alloc(len);
+    memset(text, ' ', len);
+    memcpy(text, a->pieces[MANIFEST].content, a->pieces[MANIFEST].len);
+    piece_fill(&a->pieces[MANIFEST], text, len);
+}
+
 static const struct move {
     const char *name;
     void (*make)(struct archive *a);
@@ -603,6 +613,7 @@ static const struct move {
     {"tar-checksum-other-form", tar_checksum_form, KP_DAMAGED, "damaged", false},
     {"manifest-of-no-bytes", manifest_of_no_bytes, KP_DAMAGED, DAMAGED, true},
     {"manifest-over-64-mib", manifest_too_large, KP_DAMAGED, "damaged", false},
+    {"signed-manifest-over-64-mib", manifest_really_too_large, KP_DAMAGED, "damaged", true},
 };
 
 static void each_move(const struct making *m)
