@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# tests/interop/guards.sh [PATTERN]: takes one guard of bundle/'s readers out at a time, in a copy of
-# the tree, and sees that a test fails. A guard that nothing misses ends it with 1. Takes about ten
-# minutes: not part of ctest. Each line below: file, what it guards, and a sed program.
+# tests/interop/guards.sh [REGEX]: takes one guard of bundle/'s readers out at a time, in a copy of
+# the tree, and sees that a test fails. A guard that nothing misses ends it with 1. Takes half an
+# hour: not part of ctest. Each line below: file, what it guards, and a sed program.
 set -euo pipefail
 TOP=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.." && pwd)
 BUILD=${KPACK_GUARDS_BUILD:-$TOP/build/guards}
@@ -17,7 +17,6 @@ bundle/layout.c|padding is zero|s/good = good \&\& is_zero\(.*$/(void)is_zero;/
 bundle/open.c|head and frame of the first two entries are compared|s/memcmp\(stored, needed, sizeof\(needed\)\) != 0/false/
 bundle/open.c|the bound of bundle.json|s/\*size > max/false/
 bundle/open.c|blocks of the first two entries are compared|s/if \(!kp_layout_blocks_read\(stored, size, 0, kp_layout_blocks\(size\), take_content, \&filling\)\)/if (!kp_layout_blocks_read(stored, size, 0, kp_layout_blocks(size), take_content, \&filling) \&\& false)/
-bundle/open.c|length before memory is taken|s/if \(b->size - offset - KP_ENTRY_HEAD_MAX < stored_len\)/if (false)/
 bundle/open.c|bundle.sig has its one size|s/if \(len != KP_SIG_SIZE\)/if (false)/
 bundle/open.c|nothing after the end|s/if \(b->size > needed\)/if (false \&\& b->size > needed)/;s/if \(b->size == needed\)/if (b->size >= needed)/
 bundle/open.c|the end is there|s/if \(b->size == needed\)/if (b->size <= needed)/
@@ -64,28 +63,29 @@ who_misses_it() {
     for name in "${TESTS[@]}"; do
         timeout 300 "$BUILD/out/tests/unit/$name" >/dev/null 2>&1 || { echo "unit/${name#test_}"; return; }
     done
+    build kpack hostile_corpus hostile_mutate || return
     timeout 600 "$BUILD/out/tests/interop/hostile_corpus" "$BUILD/out/pack/kpack" >/dev/null 2>&1 ||
         { echo interop/hostile_corpus; return; }
     timeout 60 "$BUILD/out/tests/interop/hostile_mutate" 10 1 >/dev/null 2>&1 || echo interop/hostile_mutate
 }
 
-build() { cmake --build "$BUILD/out" -j "$(nproc)" --target kpack hostile_corpus hostile_mutate "${TESTS[@]}" >"$BUILD/log" 2>&1; }
+build() { cmake --build "$BUILD/out" -j "$(nproc)" --target "$@" >"$BUILD/log" 2>&1; }
 
 mkdir -p "$TREE"
-git -C "$TOP" archive HEAD | tar -x -C "$TREE"
+git -C "$TOP" archive HEAD | tar -xm -C "$TREE"
 
 cmake -S "$TREE" -B "$BUILD/out" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DKPACK_WERROR=OFF -DCMAKE_C_FLAGS='-O1' >/dev/null
-build || { tail -n 20 "$BUILD/log"; exit 1; }
+build "${TESTS[@]}" || { tail -n 20 "$BUILD/log"; exit 1; }
 found=$(who_misses_it)
 [[ -z $found ]] || { echo "$found fails with all guards in place"; exit 1; }
 unguarded=0
 while IFS='|' read -r file what program; do
-    [[ "$file $what" == *${1:-}* ]] || continue
+    [[ "$file $what" =~ ${1:-.} ]] || continue
     cp "$TREE/$file" "$BUILD/kept"
     sed -E -i "$program" "$TREE/$file"
     if cmp -s "$BUILD/kept" "$TREE/$file"; then
         verdict='STALE: the pattern matches nothing' unguarded=1
-    elif ! build; then
+    elif ! build "${TESTS[@]}"; then
         verdict='STALE: it does not build' unguarded=1
     else
         verdict=$(who_misses_it)
