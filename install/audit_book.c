@@ -130,17 +130,13 @@ static const char *check_placed(const struct kp_audit_book *book, const json_t *
                                 const json_t *placed, struct kp_slice line)
 {
     json_int_t before = json_integer_value(json_object_get(node, "count"));
+    const struct kp_digest_text none = kp_digest_hex(&(struct kp_digest){{0}});
     const char *digest = json_string_value(json_object_get(node, "digest"));
     const char *prev = json_string_value(json_object_get(placed, "prev"));
-    struct kp_digest_text none = {.hex = ""};
-    if (!digest) {
-        none = kp_digest_hex(&(struct kp_digest){{0}});
-        digest = none.hex;
-    }
     if (strcmp(text_of(placed, "kind"), "kpack.placed/v1") != 0)
         return "is no line of a node's log";
     if (json_integer_value(json_object_get(placed, "n")) != before + 1 || !prev ||
-        strcmp(prev, digest) != 0)
+        strcmp(prev, digest ? digest : none.hex) != 0)
         return "does not follow from the node's line before";
     if (book->check && !kp_audit_line_is_signed(line, text_of(node, "key")))
         return "is not signed by the node's key";

@@ -118,12 +118,10 @@ void kp_audit_compare(json_t *list, const json_t *wanted, const struct kp_digest
     const char *path = text_of(wanted, "path"), *kind = text_of(found, "kind");
     bool secret = json_object_get(wanted, "hmac") != NULL;
     const char *key = secret ? "hmac" : "sha256";
-    struct kp_digest_text hex = {.hex = ""};
-    const char *needed = text_of(wanted, key), *have = text_of(found, key);
-    if (signed_digest) {
-        hex = kp_digest_hex(signed_digest);
-        needed = hex.hex;
-    }
+    const struct kp_digest none = {{0}};
+    const struct kp_digest_text hex = kp_digest_hex(signed_digest ? signed_digest : &none);
+    const char *needed = signed_digest ? hex.hex : text_of(wanted, key);
+    const char *have = text_of(found, key);
     if (strcmp(kind, "missing") == 0) {
         differ(list, "missing", path, "is gone");
         return;

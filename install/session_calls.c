@@ -519,7 +519,8 @@ int kp_session_placed(struct kp_session *s, uint64_t after, const struct kp_chai
     part.head.count = (uint64_t)json_integer_value(count_now);
     part.key = kp_strdup(json_string_value(json_object_get(result, "key")));
     *out = part;
-    part = (struct kp_node_log_part){0};
+    part.lines = KP_BUF(0);
+    part.key = NULL;
     return 0;
 }
 

@@ -22,6 +22,13 @@ struct verified {
     double seconds;
 };
 
+static void verified_release(struct verified *v)
+{
+    json_decref(v->entries);
+    kp_bundle_free(v->bundle);
+}
+KP_DEFINE_AUTO_VALUE(verified);
+
 static void add_bundle(json_t *out, const struct verified *v)
 {
     const struct kp_manifest *m = kp_bundle_manifest(v->bundle);
@@ -153,10 +160,8 @@ static int look(const struct kp_reading_options *o, struct verified *v, struct k
 static int verify_one(const struct kp_reading_options *o, const char *path, struct kp_err *err)
 {
     kp_auto(kp_trust) trust = NULL;
-    struct verified v = {.path = path};
+    kp_auto_value(verified) v = {.path = path};
     int result = look(o, &v, &trust, err);
-    kp_auto(kp_bundle) bundle = v.bundle;
-    kp_auto_json entries = v.entries;
     if (o->json)
         print_json(&v, result < 0 ? err : NULL);
     else if (result == 0)

@@ -152,7 +152,7 @@ static int accept_bundle(struct kp_node_state *state, struct kp_slice manifest,
     kp_auto(kp_trust) trust = NULL;
     kp_auto(kp_manifest) parsed = NULL;
     kp_auto_free struct kp_signature_set *set = kp_alloc(sizeof(*set));
-    bool first;
+    bool first = false;
     if (signatures.len != KP_SIG_SIZE)
         return kp_fail_as(err, KP_UNTRUSTED, "bad_signature_block", "signature block of %zu bytes",
                           signatures.len);
