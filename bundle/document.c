@@ -105,7 +105,9 @@ int kp_document_from_json(struct kp_document **out, const json_t *value, struct 
     memset(block, ' ', KP_SIG_SIZE);
     memcpy(block, json_string_value(lines), json_string_length(lines));
     size_t len = json_string_length(text);
-    kp_auto(kp_document) document = kp_document_new(kp_strndup(json_string_value(text), len), len);
+    char *copy = kp_alloc(len + 1);
+    memcpy(copy, json_string_value(text), len);
+    kp_auto(kp_document) document = kp_document_new(copy, len);
     if (kp_signatures_parse(&document->signatures, block, err) < 0)
         return -1;
     *out = kp_steal(&document);

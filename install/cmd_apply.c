@@ -8,6 +8,7 @@
 #include "install/preflight.h"
 #include "install/report.h"
 #include "install/site.h"
+#include "install/steps/mark.h"
 
 #include <stdio.h>
 
@@ -98,6 +99,13 @@ static int install(struct kp_open_site *open, const struct options *options, str
     if (kp_site_lock_nodes(open, err) < 0)
         return -1;
     int result = kp_steps_run(site, phases, KP_COUNT(phases), err);
+    if (kp_site_insecure(open)[0]) { // marked also where the run stopped behind init
+        struct kp_err unmarked = KP_ERR_INIT;
+        if (kp_mark_insecure(site, &unmarked) < 0 && result == 0) {
+            *err = unmarked;
+            result = -1;
+        }
+    }
     double seconds = kp_now() - start + kp_site_verify_seconds(open);
     kp_journal_note(site->journal, result == 0 ? "ready" : "stopped", NULL, NULL,
                     result == 0 ? NULL : err->message);
