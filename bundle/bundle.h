@@ -27,7 +27,9 @@ KP_DEFINE_AUTO(kp_bundle);
 const struct kp_manifest *kp_bundle_manifest(const struct kp_bundle *bundle);
 const char *kp_bundle_path(const struct kp_bundle *bundle);
 uint64_t kp_bundle_size(const struct kp_bundle *bundle); /* of the whole file */
-int kp_bundle_fd(const struct kp_bundle *bundle);        /* borrowed */
+struct kp_medium;
+/* The file or slices behind it, borrowed (bundle/medium.h). */
+const struct kp_medium *kp_bundle_medium(const struct kp_bundle *bundle);
 /* The exact stored bytes, borrowed, as long as the bundle. */
 struct kp_slice kp_bundle_manifest_bytes(const struct kp_bundle *bundle);
 struct kp_slice kp_bundle_signature_block(const struct kp_bundle *bundle);

@@ -16,8 +16,7 @@ void kp_bundle_free(struct kp_bundle *bundle)
 {
     if (!bundle)
         return;
-    if (bundle->fd >= 0)
-        close(bundle->fd);
+    kp_medium_free(bundle->medium);
     for (size_t i = 0; i < KP_BASES_MAX; i++)
         kp_bundle_free(bundle->bases[i]);
     kp_manifest_free(bundle->manifest);
@@ -26,6 +25,7 @@ void kp_bundle_free(struct kp_bundle *bundle)
     kp_free(bundle->signatures);
     kp_free(bundle->offsets);
     kp_free(bundle->first_leaf);
+    kp_free(bundle->first_part);
     kp_free(bundle);
 }
 
@@ -60,7 +60,7 @@ static int read_head(const struct kp_bundle *b, const char *path, uint64_t offse
     uint8_t stored[KP_ENTRY_HEAD_MAX], needed[KP_ENTRY_HEAD_MAX];
     if (b->size - offset < KP_ENTRY_HEAD_MAX)
         return ends_early(b, path, err);
-    if (kp_pread_full(b->fd, stored, sizeof(stored), offset, err) < 0)
+    if (kp_medium_read(b->medium, stored, sizeof(stored), offset, err) < 0)
         return kp_wrap(err, "%s", path);
     if (!kp_layout_claimed_size(stored, size) || !*size || *size > max ||
         kp_layout_entry_head(needed, path, *size) != sizeof(needed) ||
@@ -82,7 +82,7 @@ static int read_front_entry(const struct kp_bundle *b, const char *path, uint64_
     kp_auto_free uint8_t *stored = kp_alloc(stored_len);
     kp_auto_free char *content = kp_alloc(size + 1);
     struct filling filling = {content};
-    if (kp_pread_full(b->fd, stored, stored_len, offset + KP_ENTRY_HEAD_MAX, err) < 0)
+    if (kp_medium_read(b->medium, stored, stored_len, offset + KP_ENTRY_HEAD_MAX, err) < 0)
         return kp_wrap(err, "%s", path);
     if (!kp_layout_blocks_read(stored, size, 0, kp_layout_blocks(size), take_content, &filling))
         return damaged(err, path, offset + KP_ENTRY_HEAD_MAX, stored_len);
@@ -91,29 +91,15 @@ static int read_front_entry(const struct kp_bundle *b, const char *path, uint64_
     return 0;
 }
 
-static int open_file(struct kp_bundle *b, int flags, struct kp_err *err)
-{
-    struct stat st;
-    b->fd = open(b->path, flags | O_CLOEXEC | O_NONBLOCK);
-    if (b->fd < 0)
-        return errno == ENOENT ? kp_fail_as(err, KP_MISSING, "no_file", "no such file")
-                               : kp_fail_sys(err, errno, "open");
-    if (fstat(b->fd, &st) < 0)
-        return kp_fail_sys(err, errno, "open");
-    if (!S_ISREG(st.st_mode))
-        return kp_fail(err, KP_USAGE, "not a regular file");
-    b->size = (uint64_t)st.st_size;
-    return 0;
-}
-
 int kp_reader_front(struct kp_bundle **out, const char *path, int flags, struct kp_err *err)
 {
     kp_auto(kp_bundle) b = kp_alloc(sizeof(*b));
     size_t len;
-    b->fd = -1;
     b->path = kp_strdup(path);
-    if (open_file(b, flags, err) < 0 ||
-        read_front_entry(b, KP_PATH_MANIFEST, 0, KP_MANIFEST_MAX, &b->text, &b->text_len, err) < 0)
+    if (kp_medium_open(&b->medium, path, flags, err) < 0)
+        return -1;
+    b->size = kp_medium_size(b->medium);
+    if (read_front_entry(b, KP_PATH_MANIFEST, 0, KP_MANIFEST_MAX, &b->text, &b->text_len, err) < 0)
         return -1;
     b->signatures_at = kp_layout_entry_size(b->text_len);
     if (read_front_entry(b, KP_PATH_SIGNATURES, b->signatures_at, KP_SIG_SIZE, &b->signatures, &len,
@@ -125,37 +111,35 @@ int kp_reader_front(struct kp_bundle **out, const char *path, int flags, struct 
     return 0;
 }
 
-static int check_length(const struct kp_bundle *b, uint64_t tail_at, struct kp_err *err)
+static int lay_out(struct kp_bundle *b, struct kp_err *err)
 {
-    uint64_t needed = tail_at + b->manifest->tail_length;
-    if (b->size == needed)
-        return 0;
-    if (b->size > needed)
-        return kp_fail_as(err, KP_DAMAGED, "trailing_data",
-                          "%s bytes after the end of the bundle, which are not part of it",
-                          kp_text_grouped(b->size - needed).s);
-    kp_fail_as(err, KP_DAMAGED, "truncated", "%s bytes of %s are there; the last %s are missing",
-               kp_text_grouped(b->size).s, kp_text_grouped(needed).s,
-               kp_text_grouped(needed - b->size).s);
-    return kp_hint(err, "copy the file again");
-}
-
-int kp_reader_parse(struct kp_bundle *b, struct kp_err *err)
-{
-    uint64_t at = b->signatures_at + kp_layout_entry_size(KP_SIG_SIZE), leaf = 0;
+    uint64_t at = b->signatures_at + kp_layout_entry_size(KP_SIG_SIZE), leaf = 0, part = 0;
     struct kp_slice text = {b->text, b->text_len};
-    if (kp_manifest_parse(&b->manifest, text, err) < 0 || check_length(b, at, err) < 0)
+    if (kp_manifest_parse(&b->manifest, text, err) < 0)
         return -1;
     size_t n = b->manifest->entry_count;
     b->offsets = kp_alloc_array(n, sizeof(*b->offsets));
     b->first_leaf = kp_alloc_array(n, sizeof(*b->first_leaf));
+    b->first_part = kp_alloc_array(n, sizeof(*b->first_part));
     for (size_t i = 0; i < n; i++) {
         b->offsets[i] = at;
         b->first_leaf[i] = leaf;
         at += kp_reader_entry_size(b, i);
-        leaf += i ? kp_layout_leaves(b->manifest->entries[i].size) : 0;
+        b->first_part[i] = part;
+        uint64_t leaves = i ? kp_layout_leaves(b->manifest->entries[i].size) : 0;
+        leaf += leaves;
+        part += leaves ? leaves : 1; // bundle.leaves is one, and an empty entry has a header
     }
     return 0;
+}
+
+int kp_reader_parse(struct kp_bundle *b, struct kp_err *err)
+{
+    if (lay_out(b, err) < 0)
+        return -1;
+    int result = kp_medium_check_size(b->medium, b->offsets[0] + b->manifest->tail_length, err);
+    b->size = kp_medium_size(b->medium);
+    return result;
 }
 
 uint64_t kp_reader_entry_size(const struct kp_bundle *b, size_t entry)
@@ -215,6 +199,19 @@ static int open_checked(struct kp_bundle **out, const char *path, const struct k
     return 0;
 }
 
+int kp_reader_open_front(struct kp_bundle **out, const char *path, const struct kp_trust *trust,
+                         struct kp_err *err)
+{
+    kp_auto(kp_bundle) b = NULL;
+    kp_auto_free struct kp_signers *signers = kp_alloc(sizeof(*signers));
+    if (kp_reader_front(&b, path, O_RDONLY, err) < 0 ||
+        check_signatures(b, trust, signers, err) < 0 || lay_out(b, err) < 0 ||
+        judge(b, trust, signers, err) < 0)
+        return kp_wrap(err, "%s", path);
+    *out = kp_steal(&b);
+    return 0;
+}
+
 int kp_bundle_open(struct kp_bundle **out, const char *path, const struct kp_trust *trust,
                    struct kp_signers *signers, struct kp_err *err)
 {
@@ -248,9 +245,9 @@ uint64_t kp_bundle_size(const struct kp_bundle *bundle)
     return bundle->size;
 }
 
-int kp_bundle_fd(const struct kp_bundle *bundle)
+const struct kp_medium *kp_bundle_medium(const struct kp_bundle *bundle)
 {
-    return bundle->fd;
+    return bundle->medium;
 }
 
 struct kp_slice kp_bundle_manifest_bytes(const struct kp_bundle *bundle)

@@ -47,8 +47,7 @@ bool kp_bundle_locate(const struct kp_bundle *bundle, const struct kp_digest *bl
     return false;
 }
 
-/* One call for all blocks, the headers between them into a waste; the number of bytes it should
- * return. What a short read leaves is fetched block by block. */
+/* One call for all blocks, the headers between them into a waste. */
 static int read_run(const struct kp_bundle *b, uint64_t base, uint64_t offset, char *out,
                     size_t len, struct kp_err *err)
 {
@@ -57,24 +56,16 @@ static int read_run(const struct kp_bundle *b, uint64_t base, uint64_t offset, c
     uint64_t start = base + kp_layout_block_offset(offset / KP_BLOCK_MAX) + KP_BLOCK_HEADER +
                      offset % KP_BLOCK_MAX;
     int count = 0;
-    size_t wanted = 0;
     for (size_t done = 0; done < len;) {
         size_t room = KP_BLOCK_MAX - (size_t)((offset + done) % KP_BLOCK_MAX);
         size_t n = len - done < room ? len - done : room;
         if (done) {
             parts[count++] = (struct iovec){waste, sizeof(waste)};
-            wanted += sizeof(waste);
         }
         parts[count++] = (struct iovec){out + done, n};
-        wanted += n;
         done += n;
     }
-    if (preadv(b->fd, parts, count, (off_t)start) == (ssize_t)wanted)
-        return 0;
-    for (int i = 0; i < count; start += parts[i].iov_len, i++)
-        if (kp_pread_full(b->fd, parts[i].iov_base, parts[i].iov_len, start, err) < 0)
-            return -1;
-    return 0;
+    return kp_medium_readv(b->medium, parts, count, start, err);
 }
 
 int kp_bundle_read_entry(const struct kp_bundle *bundle, size_t entry, uint64_t offset, void *out,

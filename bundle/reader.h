@@ -3,11 +3,12 @@
 #pragma once
 
 #include "bundle/layout.h"
+#include "bundle/medium.h"
 
 struct kp_bundle {
     char *path;
-    int fd;
-    uint64_t size; /* of the file when it was opened */
+    struct kp_medium *medium;
+    uint64_t size; /* of the file, or of all slices, when they were opened */
     char *text;    /* bundle.json, the exact bytes */
     size_t text_len;
     char *signatures;       /* bundle.sig's content, KP_SIG_SIZE bytes */
@@ -15,6 +16,7 @@ struct kp_bundle {
     struct kp_manifest *manifest;
     uint64_t *offsets;                     /* of each entry of the manifest, in the file */
     uint64_t *first_leaf;                  /* of each entry, in bundle.leaves */
+    uint64_t *first_part;                  /* of each entry, counted in stretches (stretch.h) */
     struct kp_bundle *bases[KP_BASES_MAX]; /* as the manifest's; owned; NULL: not opened (set.h) */
 };
 
@@ -25,6 +27,9 @@ KP_CHECK int kp_reader_front(struct kp_bundle **out, const char *path, int flags
 /* Parses the manifest, checks the file's length, lays out the entries. Only after the signatures.
  */
 KP_CHECK int kp_reader_parse(struct kp_bundle *bundle, struct kp_err *err);
+/* The front alone is checked and laid out, whatever the file's length is; for repair. */
+KP_CHECK int kp_reader_open_front(struct kp_bundle **out, const char *path,
+                                  const struct kp_trust *trust, struct kp_err *err);
 /* Bytes of the file that the entry takes. */
 uint64_t kp_reader_entry_size(const struct kp_bundle *bundle, size_t entry);
 /* What the blob of an entry is for people: "kubelet v1.30.14, amd64"; "" where unknown. */

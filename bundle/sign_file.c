@@ -5,6 +5,7 @@
  * between, the next call finds it there and finishes.
  */
 #include "bundle/reader.h"
+#include "bundle/slices.h"
 #include "bundle/writer.h"
 #include "core/file.h"
 
@@ -41,9 +42,9 @@ static int place_block(const struct kp_bundle *b, const char *block, struct kp_e
     size_t len = kp_layout_entry_size(KP_SIG_SIZE);
     kp_auto_free uint8_t *stored = kp_alloc(len);
     kp_layout_entry_write(stored, KP_PATH_SIGNATURES, block, KP_SIG_SIZE);
-    if (kp_pwrite_full(b->fd, stored, len, b->signatures_at, err) < 0)
+    if (kp_medium_write(b->medium, stored, len, b->signatures_at, err) < 0)
         return -1;
-    return fdatasync(b->fd) < 0 ? kp_fail_sys(err, errno, "write") : 0;
+    return kp_medium_sync(b->medium, err);
 }
 
 /* Held while the block is read, extended and replaced. */
@@ -59,6 +60,18 @@ static int lock_file(const char *path, int *out, struct kp_err *err)
     if (errno == EWOULDBLOCK)
         return kp_fail(err, KP_FAILED, "somebody else is signing it");
     return kp_fail_sys(err, errno, "lock");
+}
+
+/* A slice is checked alone by the same keys as the bundle. */
+static int sign_list(const struct kp_medium *medium, const struct kp_key *key, struct kp_err *err)
+{
+    const char *first = kp_medium_file(medium, 0, NULL, NULL);
+    size_t stem;
+    unsigned number;
+    if (!kp_slice_name(first, &stem, &number))
+        return 0;
+    kp_auto_free char *name = kp_strndup(first, stem);
+    return kp_slices_sign(name, key, err);
 }
 
 static int sign_bundle(struct kp_bundle *b, const struct kp_key *key, struct kp_err *err)
@@ -80,14 +93,25 @@ static int sign_bundle(struct kp_bundle *b, const struct kp_key *key, struct kp_
         return -1;
     if (unlink(beside) < 0)
         return kp_fail_sys(err, errno, "remove %s", beside);
-    return kp_sync_parent(b->path, err);
+    if (kp_sync_parent(b->path, err) < 0)
+        return -1;
+    return sign_list(b->medium, key, err);
+}
+
+/* Of slices the first one, which has the signatures, stands for all. */
+static int lock_bundle(const char *path, int *lock, struct kp_err *err)
+{
+    kp_auto(kp_medium) medium = NULL;
+    if (kp_medium_open(&medium, path, O_RDONLY, err) < 0)
+        return -1;
+    return lock_file(kp_medium_file(medium, 0, NULL, NULL), lock, err);
 }
 
 int kp_bundle_sign_file(const char *path, const struct kp_key *key, struct kp_err *err)
 {
     kp_auto(kp_bundle) b = NULL;
     kp_auto_fd int lock = -1;
-    if (lock_file(path, &lock, err) < 0 || kp_reader_front(&b, path, O_RDWR, err) < 0 ||
+    if (lock_bundle(path, &lock, err) < 0 || kp_reader_front(&b, path, O_RDWR, err) < 0 ||
         sign_bundle(b, key, err) < 0)
         return kp_wrap(err, "sign %s", path);
     return 0;

@@ -8,24 +8,21 @@
 
 #include "bundle/index.h"
 #include "bundle/layout.h"
+#include "bundle/slices.h"
 #include "core/file.h"
 #include "core/interrupt.h"
 #include "core/pool.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 struct writer {
     const struct kp_bundle_writing *writing;
     struct kp_manifest *manifest;
-    int fd;
-    char *partial;
+    struct kp_medium *out;
     char *index; /* index.json */
     size_t index_len;
     uint64_t front, size; /* where the tail begins; of the whole file */
@@ -35,24 +32,13 @@ struct writer {
     uint8_t *leaves;
     pthread_mutex_t lock; /* guards done and the calls of progress */
     uint64_t done;
+    struct kp_slices list; /* where slices are written */
 };
-
-/* Whether the name still means the file that we have open and locked. */
-static bool is_ours(int fd, const char *path)
-{
-    struct stat ours, named;
-    return fstat(fd, &ours) == 0 && lstat(path, &named) == 0 && ours.st_ino == named.st_ino &&
-           ours.st_dev == named.st_dev && S_ISREG(ours.st_mode);
-}
 
 static void release_writer(struct writer *w)
 {
-    if (w->fd >= 0) {
-        if (is_ours(w->fd, w->partial)) // not so after the rename
-            (void)unlink(w->partial);
-        close(w->fd);
-    }
-    kp_free(w->partial);
+    kp_medium_free(w->out);
+    kp_slices_release(&w->list);
     kp_free(w->index);
     kp_free(w->offsets);
     kp_free(w->first_leaf);
@@ -161,24 +147,15 @@ static int plan(struct writer *w, struct kp_err *err)
     return 0;
 }
 
-static int open_partial(struct writer *w, struct kp_err *err)
+static int open_out(struct writer *w, const char *path, struct kp_err *err)
 {
-    kp_auto_fd int fd = open(w->partial, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (fd < 0)
-        return kp_fail_sys(err, errno, "create %s", w->partial);
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0 || !is_ours(fd, w->partial))
-        return kp_fail(err, KP_FAILED, "%s: somebody else is writing it", w->partial);
-    w->fd = kp_steal_fd(&fd); // from here on it is removed where we fail
-    if (ftruncate(w->fd, 0) < 0)
-        return kp_fail_sys(err, errno, "write %s", w->partial);
-    // reserving says at once where the disk is too small; some file systems cannot
-    if (fallocate(w->fd, 0, 0, (off_t)w->size) == 0 || errno == EOPNOTSUPP || errno == ENOSYS)
-        return 0;
-    int sys = errno;
-    kp_fail_sys(err, sys, "write %s (%llu bytes)", w->partial, (unsigned long long)w->size);
-    if (sys == EFBIG)
-        kp_hint(err, "this file system does not take a file of that size; write elsewhere");
-    return -1;
+    kp_auto_free uint64_t *sizes = NULL;
+    size_t count = 1;
+    if (!w->writing->split)
+        return kp_medium_create(&w->out, path, &w->size, 1, err);
+    if (kp_split_plan(w->front, w->size, w->writing->split, &sizes, &count, err) < 0)
+        return -1;
+    return kp_medium_create(&w->out, path, sizes, count, err);
 }
 
 static void report(struct writer *w, uint64_t bytes)
@@ -234,8 +211,8 @@ static int copy_content(struct copying *c, struct kp_err *err)
             memcpy(w->leaves + (w->first_leaf[c->entry] + i) * KP_SHA256_LEN, leaf.bytes,
                    KP_SHA256_LEN);
         }
-        if (kp_pwrite_full(w->fd, c->buffer, len, at, err) < 0)
-            return kp_wrap(err, "%s", w->partial);
+        if (kp_medium_write(w->out, c->buffer, len, at, err) < 0)
+            return -1;
         report(w, len);
     }
     return 0;
@@ -288,9 +265,7 @@ static int write_entry(struct writer *w, uint64_t offset, const char *path, cons
     size_t stored = kp_layout_entry_size(len);
     kp_auto_free uint8_t *buffer = kp_alloc(stored);
     kp_layout_entry_write(buffer, path, data, len);
-    if (kp_pwrite_full(w->fd, buffer, stored, offset, err) < 0)
-        return kp_wrap(err, "%s", w->partial);
-    return 0;
+    return kp_medium_write(w->out, buffer, stored, offset, err);
 }
 
 /* An entry that lies in memory, with its leaves. */
@@ -319,7 +294,7 @@ static int write_tail(struct writer *w, struct kp_err *err)
     kp_sha256(w->leaves, m->entries[0].size, &m->entries[0].sha256);
     if (write_entry(w, w->offsets[0], KP_PATH_LEAVES, w->leaves, m->entries[0].size, err) < 0)
         return -1;
-    return kp_pwrite_full(w->fd, end, sizeof(end), w->size - sizeof(end), err);
+    return kp_medium_write(w->out, end, sizeof(end), w->size - sizeof(end), err);
 }
 
 static int write_front(struct writer *w, struct kp_bundle_written *out, struct kp_err *err)
@@ -354,10 +329,10 @@ static int finish_part(void *user, size_t item, unsigned worker, struct kp_err *
     struct finishing *f = user;
     (void)worker;
     if (item == 0)
-        return fsync(f->w->fd) < 0 ? kp_fail_sys(err, errno, "write %s", f->w->partial) : 0;
-    if (lseek(f->w->fd, 0, SEEK_SET) < 0)
-        return kp_fail_sys(err, errno, "read %s", f->w->partial);
-    return kp_sha256_fd(f->w->fd, &f->out->sha256, &f->out->size, err);
+        return kp_medium_sync(f->w->out, err);
+    f->out->size = f->w->size;
+    return kp_slices_hash(f->w->out, f->w->writing->split ? &f->w->list : NULL, &f->out->sha256,
+                          err);
 }
 
 static int finish(struct writer *w, const char *path, struct kp_bundle_written *out,
@@ -366,16 +341,17 @@ static int finish(struct writer *w, const char *path, struct kp_bundle_written *
     struct finishing f = {.w = w, .out = out};
     if (kp_parallel(2, 2, finish_part, &f, err) < 0)
         return -1;
-    assert(out->size == w->size);
-    if (rename(w->partial, path) < 0)
-        return kp_fail_sys(err, errno, "rename %s", w->partial);
-    return kp_sync_parent(path, err);
+    out->slices = w->writing->split ? kp_medium_count(w->out) : 0;
+    if (w->writing->split &&
+        kp_slices_write(&w->list, path, &out->id, w->writing->keys, w->writing->key_count, err) < 0)
+        return -1;
+    return kp_medium_commit(w->out, err);
 }
 
 static int write_bundle(struct writer *w, const char *path, struct kp_bundle_written *out,
                         struct kp_err *err)
 {
-    if (plan(w, err) < 0 || open_partial(w, err) < 0)
+    if (plan(w, err) < 0 || open_out(w, path, err) < 0)
         return -1;
     if (write_tail(w, err) < 0 || write_front(w, out, err) < 0)
         return -1;
@@ -385,9 +361,8 @@ static int write_bundle(struct writer *w, const char *path, struct kp_bundle_wri
 int kp_bundle_write(const struct kp_bundle_writing *writing, const char *path,
                     struct kp_bundle_written *out, struct kp_err *err)
 {
-    struct writer w = {.writing = writing, .manifest = writing->manifest, .fd = -1};
+    struct writer w = {.writing = writing, .manifest = writing->manifest};
     struct kp_bundle_written written = {0};
-    w.partial = kp_asprintf("%s.partial", path);
     pthread_mutex_init(&w.lock, NULL);
     int result = write_bundle(&w, path, &written, err);
     release_writer(&w);

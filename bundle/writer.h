@@ -25,6 +25,7 @@ struct kp_bundle_writing {
     kp_bundle_progress *progress;
     void *user;
     unsigned threads; /* 0: all cores */
+    uint64_t split;   /* slices of at most so many bytes, with a signed list; 0: one file */
 };
 /* kpack sign keeps the new block here, beside the file, until it is in place. */
 #define KP_SIGN_SUFFIX ".sign"
@@ -33,6 +34,7 @@ struct kp_bundle_written {
     uint64_t size;
     struct kp_digest sha256; /* of the file, for people */
     struct kp_digest id;
+    size_t slices; /* 0: one file */
 };
 KP_CHECK int kp_bundle_write(const struct kp_bundle_writing *writing, const char *path,
                              struct kp_bundle_written *out, struct kp_err *err);

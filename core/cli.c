@@ -64,6 +64,9 @@ static int store_value(const struct kp_option *o, void *options, const char *val
             return kp_fail(err, KP_USAGE, "--%s: a value is needed", o->name);
         *(const char **)at = value;
         return 0;
+    case KP_OPT_MAYBE:
+        *(const char **)at = value;
+        return 0;
     case KP_OPT_LIST:
         if (list->count == KP_LIST_MAX)
             return kp_fail(err, KP_USAGE, "--%s: given more than %d times", o->name, KP_LIST_MAX);
@@ -98,6 +101,9 @@ static int take_option(struct parse *p, const char *word, struct kp_err *err)
             return kp_fail(err, KP_USAGE, "--%s takes no value", o->name);
         return store_value(o, p->options, "", err);
     }
+    bool stands_alone = !equals && (p->next >= p->argc || p->argv[p->next][0] == '-');
+    if (o->type == KP_OPT_MAYBE && stands_alone)
+        return store_value(o, p->options, "", err);
     if (!equals && p->next >= p->argc)
         return kp_fail(err, KP_USAGE, "--%s: a value is needed (%s)", o->name, o->value);
     return store_value(o, p->options, equals ? equals + 1 : p->argv[p->next++], err);

@@ -13,6 +13,7 @@ enum kp_option_type {
     KP_OPT_LIST,   /* struct kp_text_list; the option may be given several times */
     KP_OPT_NUMBER, /* uint64_t */
     KP_OPT_SIZE,   /* uint64_t, "64MiB" */
+    KP_OPT_MAYBE,  /* const char *; "" where the next word is an option or there is none */
 };
 
 #define KP_LIST_MAX 256

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The typed requests of session.h. */
+#include "bundle/medium.h"
 #include "install/session_internal.h"
 
 #include "core/file.h"
@@ -280,7 +281,7 @@ static int read_piece(const struct sending *sending, uint64_t offset, void *out,
         return kp_fail_as(err, KP_MISSING, "missing_base", "its file is not on this host");
     if (sending->blob)
         return kp_bundle_read(sending->bundle, sending->blob, offset, out, len, err);
-    return kp_pread_full(kp_bundle_fd(sending->bundle), out, len, offset, err);
+    return kp_medium_read(kp_bundle_medium(sending->bundle), out, len, offset, err);
 }
 
 static int stream(struct kp_session *s, struct kp_pending *p, void *user, const json_t *note,

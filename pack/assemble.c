@@ -253,6 +253,7 @@ int kp_assemble_write(const struct kp_assembling *assembling, struct kp_manifest
         .source = {open_blob, assembling->gather->cache},
         .keys = &assembling->key,
         .key_count = assembling->key != NULL,
+        .split = assembling->split,
         .progress = assembling->progress,
         .user = assembling->user,
     };

@@ -12,6 +12,7 @@ KP_CHECK int kp_assemble(struct kp_manifest **out, const struct kp_gather *gathe
 struct kp_assembling {
     const struct kp_gather *gather;
     const struct kp_key *key; /* NULL: unsigned */
+    uint64_t split;           /* size of slices; 0: one file */
     kp_bundle_progress *progress;
     void *user;
 };

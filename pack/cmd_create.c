@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bundle/set.h"
+#include "bundle/medium.h"
 #include "bundle/revocations.h"
 #include "core/file.h"
 #include "core/interrupt.h"
@@ -23,7 +24,7 @@
 #define BUNDLE_SUFFIX ".tar.zst"
 
 struct create_options {
-    const char *k8s, *arch, *network, *release, *mirrors, *lock, *output, *key, *cache;
+    const char *k8s, *arch, *network, *release, *mirrors, *lock, *output, *key, *cache, *split;
     const char *have, *expires;
     struct kp_text_list images, image_files, manifests, packages, waived, libexec, bases, trusted,
         revocations;
@@ -66,6 +67,8 @@ const struct kp_option kp_create_options[] = {
      "default: k8s-VERSION-NETWORK-ARCH.tar.zst here", 0},
     {"key", 0, KP_OPT_TEXT, FIELD(key), "KEY",
      "signing key: a file, or a name in ~/.config/kpack/keys", 0},
+    {"split", 0, KP_OPT_MAYBE, FIELD(split), "[SIZE]",
+     "slices FILE.001 … of at most SIZE, like 4G or 700MiB (fat32, the default: 4 GiB - 1)", 0},
     {"unsigned", 0, KP_OPT_FLAG, FIELD(unsigned_), NULL, "sign later, by kpack sign", 0},
     {"cache", 0, KP_OPT_TEXT, FIELD(cache), "DIR", "default: ~/.cache/kpack", 0},
     {"libexec", 0, KP_OPT_LIST, FIELD(libexec), "DIR",
@@ -92,6 +95,7 @@ struct creating {
     uint64_t saved; // bytes that lie in bases
     json_t *warnings;
     double begin;
+    uint64_t split;
 };
 
 static void creating_release(struct creating *c)
@@ -343,7 +347,7 @@ static uint64_t content_size(const struct kp_manifest *m, bool carried)
 static int write_bundle(struct creating *c, struct kp_bundle_written *written, struct kp_err *err)
 {
     kp_auto(kp_manifest) manifest = NULL;
-    struct kp_assembling assembling = {.gather = c->gather, .key = c->key.key};
+    struct kp_assembling assembling = {.gather = c->gather, .key = c->key.key, .split = c->split};
     struct kp_row *row = NULL;
     if (kp_interrupt_check(err) < 0 || kp_assemble(&manifest, c->gather, err) < 0)
         return -1;
@@ -435,6 +439,9 @@ static void report(struct creating *c, const struct kp_bundle_written *written)
     } else {
         printf("unsigned  sign it by kpack sign %s\n", c->output);
     }
+    if (written->slices)
+        printf("slices    %s.%0*d – %s.%zu   list %s.slices\n", c->output,
+               (int)kp_slice_digits(written->slices), 1, c->output, written->slices, c->output);
     printf("wrote     %s   %s   sha256 %s   lock %s   %s\n", c->output,
            kp_text_bytes(written->size).s, kp_digest_hex(&written->sha256).hex, c->lock,
            kp_text_seconds(kp_now() - c->begin).s);
@@ -461,8 +468,8 @@ int kp_cmd_create(void *options, int argc, char **argv, struct kp_err *err)
     (void)argv;
     kp_auto_value(creating) c = {.o = o, .begin = kp_now(), .warnings = json_array()};
     c.screen = kp_screen_new(o->quiet || o->json ? KP_SCREEN_QUIET : KP_SCREEN_AUTO);
-    if (check_options(o, err) < 0 || make_plan(&c, err) < 0 || set_policy(&c, err) < 0 ||
-        begin(&c, err) < 0)
+    if ((o->split && kp_parse_split(o->split, &c.split, err) < 0) || check_options(o, err) < 0 ||
+        make_plan(&c, err) < 0 || set_policy(&c, err) < 0 || begin(&c, err) < 0)
         return -1;
     // the key first: a missing one must not show only after the long part
     if (!o->plan && !o->unsigned_ && kp_signing_key_find(&c.key, o->key, true, err) < 0)

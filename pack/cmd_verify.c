@@ -177,7 +177,8 @@ static int verify_one(const struct kp_reading_options *o, const char *path, stru
 int kp_cmd_verify(void *options, int argc, char **argv, struct kp_err *err)
 {
     for (int i = 0; i < argc; i++)
-        if (verify_one(options, argv[i], err) < 0)
+        if ((kp_is_lone_slice(argv[i]) ? kp_verify_slice(options, argv[i], err)
+                                       : verify_one(options, argv[i], err)) < 0)
             return -1;
     return 0;
 }

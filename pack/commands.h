@@ -6,7 +6,14 @@
 #include "core/cli.h"
 
 extern const struct kp_option kp_create_options[], kp_keygen_options[], kp_sign_options[],
-    kp_verify_options_table[], kp_inspect_options[], kp_extract_options[];
+    kp_verify_options_table[], kp_inspect_options[], kp_extract_options[], kp_split_options[],
+    kp_join_options[], kp_repair_options[];
+
+struct kp_media_options { /* of split, join and repair */
+    const char *size, *output, *sign_key;
+    struct kp_text_list keys, from;
+    bool unsigned_, json, quiet;
+};
 
 struct kp_reading_options { /* of verify, inspect, list and extract */
     struct kp_text_list keys;
@@ -24,6 +31,15 @@ int kp_cmd_sign(void *options, int argc, char **argv, struct kp_err *err);
 int kp_cmd_verify(void *options, int argc, char **argv, struct kp_err *err);
 int kp_cmd_inspect(void *options, int argc, char **argv, struct kp_err *err);
 int kp_cmd_list(void *options, int argc, char **argv, struct kp_err *err);
+int kp_cmd_split(void *options, int argc, char **argv, struct kp_err *err);
+int kp_cmd_join(void *options, int argc, char **argv, struct kp_err *err);
+int kp_cmd_repair(void *options, int argc, char **argv, struct kp_err *err);
+/* "4G", "fat32"; "" and NULL are fat32. */
+KP_CHECK int kp_parse_split(const char *text, uint64_t *out, struct kp_err *err);
+/* x.tar.zst.002 and following: they are checked alone, by the slice list beside them. */
+bool kp_is_lone_slice(const char *path);
+KP_CHECK int kp_verify_slice(const struct kp_reading_options *o, const char *path,
+                             struct kp_err *err);
 int kp_cmd_extract(void *options, int argc, char **argv, struct kp_err *err);
 
 struct kp_signing_options { /* of keygen and sign */

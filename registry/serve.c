@@ -3,6 +3,7 @@
 
 #include "core/file.h"
 #include "core/text.h"
+#include "bundle/medium.h"
 #include "registry/checker.h"
 #include "registry/metrics.h"
 #include "registry/oci.h"
@@ -37,7 +38,7 @@ static int read_blob(void *user, uint64_t offset, void *out, size_t len)
 static int read_file(void *user, uint64_t offset, void *out, size_t len)
 {
     const struct source *source = user;
-    return kp_pread_full(kp_bundle_fd(source->bundle), out, len, offset, NULL);
+    return kp_medium_read(kp_bundle_medium(source->bundle), out, len, offset, NULL);
 }
 
 static void set_source(struct kp_http_response *response, kp_http_read *read,

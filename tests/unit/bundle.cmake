@@ -16,3 +16,7 @@ set_tests_properties(interop/auditor interop/disk_full PROPERTIES LABELS interop
 set_tests_properties(interop/disk_full PROPERTIES SKIP_RETURN_CODE 77)
 kp_fail_on_sanitizer(interop/auditor)
 kp_fail_on_sanitizer(interop/disk_full)
+add_test(NAME interop/slices
+    COMMAND ${CMAKE_SOURCE_DIR}/tests/interop/slices.sh $<TARGET_FILE:bundle_make> $<TARGET_FILE:kpack>)
+set_tests_properties(interop/slices PROPERTIES LABELS interop TIMEOUT 120)
+kp_fail_on_sanitizer(interop/slices)
