@@ -53,6 +53,16 @@ static void stranger_in_place(struct archive *a)
     stranger(a, 'f', LINE);
 }
 
+/* One more than a block may have, in order. */
+static void strangers_65(struct archive *a)
+{
+    for (size_t i = 0; i <= KP_SIGNATURES_MAX; i++) {
+        stranger(a, '0', i * LINE);
+        BLOCK(a)[i * LINE + 8] = (char)('0' + i / 10);
+        BLOCK(a)[i * LINE + 9] = (char)('0' + i % 10);
+    }
+}
+
 static void zeros_after(struct archive *a)
 {
     memset(BLOCK(a) + LINE, 0, KP_SIG_SIZE - LINE);
@@ -125,6 +135,7 @@ static const struct {
     {"signature-upper-case-hex", upper_case, KP_UNTRUSTED, "bad_signature_block"},
     {"signature-twice", twice, KP_UNTRUSTED, "bad_signature_block"},
     {"signature-unsorted", unsorted, KP_UNTRUSTED, "bad_signature_block"},
+    {"signatures-over-64", strangers_65, KP_UNTRUSTED, "bad_signature_block"},
     {"signature-zeros-after", zeros_after, KP_UNTRUSTED, "bad_signature_block"},
     {"signature-line-feed-at-end", line_feed_at_end, KP_UNTRUSTED, "bad_signature_block"},
     {"signature-text-at-end", text_at_end, KP_UNTRUSTED, "bad_signature_block"},
@@ -185,6 +196,10 @@ static const struct {
      "{\"path\":\"oci-layout\",\"size\":9223372036854775807"},
     {"entry-size-other", "{\"path\":\"oci-layout\",\"size\":31",
      "{\"path\":\"oci-layout\",\"size\":32"},
+    {"entries-none", "\"entries\":[", "\"entries\":[],\"x\":["},
+    {"image-media-type-other",
+     "\"media_type\":\"application/vnd.oci.image.manifest.v1+json\",\"arches\"",
+     "\"media_type\":\"application/vnd.oci.image.index.v1+json\",\"arches\""},
     {"leaves-shorter",
      "{\"path\":\"bundle.leaves\",\"size\":", "{\"path\":\"bundle.leaves\",\"size\":1"},
     {"leaves-under-another-name", "\"bundle.leaves\"", "\"bundle.leaf\""},
