@@ -292,7 +292,7 @@ mkdir "$work/other"
 "$maker" "$work/other" "$knode" 9 4096 >/dev/null
 timeout 60 "$driver" --bundle "$work/other/test.tar.zst" --trust "$work/other/test.pub" --port "$port" --key "$work/user" --host-key "$host_key" \
     --transport openssh run true >"$work/t1" 2>&1 && bad "another signer"
-has "a bundle of another signer is refused by the node" "$work/t1" "not signed by a key that this node trusts"
+has "a bundle of another signer is refused by the node" "$work/t1" "not signed as this node asks for"
 mkdir "$work/old"
 cp "$work"/test.key "$work"/test.pub "$work/old"
 "$maker" "$work/old" "$knode" 1 4096 >/dev/null
