@@ -9,11 +9,18 @@
 #include <fcntl.h>
 #include <openssl/bio.h>
 #include <openssl/pem.h>
+#include <openssl/pkcs12.h>
+#include <openssl/x509.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define SCRYPT_N 16384
+#define SCRYPT_R 8
+#define SCRYPT_P 5
+
 struct kp_key {
-    EVP_PKEY *pkey;
+    EVP_PKEY *pkey; /* NULL: elsewhere */
+    struct kp_key_elsewhere elsewhere;
     uint8_t public_key[KP_ED25519_KEY];
     struct kp_digest id;
 };
@@ -48,12 +55,37 @@ static int write_new(const char *path, const void *data, size_t len, mode_t mode
     return kp_wrap(err, "%s", path);
 }
 
-static int write_private(const char *path, EVP_PKEY *pkey, struct kp_err *err)
+/* scrypt rather than what PEM_write_bio_PKCS8PrivateKey does: PBKDF2 with 2048 rounds. */
+static X509_SIG *encrypt_key(EVP_PKEY *pkey, const char *passphrase)
+{
+    PKCS8_PRIV_KEY_INFO *plain = EVP_PKEY2PKCS8(pkey);
+    X509_ALGOR *how =
+        PKCS5_pbe2_set_scrypt(EVP_aes_256_cbc(), NULL, 0, NULL, SCRYPT_N, SCRYPT_R, SCRYPT_P);
+    X509_SIG *out =
+        plain && how ? PKCS8_set0_pbe(passphrase, (int)strlen(passphrase), plain, how) : NULL;
+    if (!out)
+        X509_ALGOR_free(how); // else it is the result's
+    PKCS8_PRIV_KEY_INFO_free(plain);
+    return out;
+}
+
+static bool put_private(BIO *bio, EVP_PKEY *pkey, const char *passphrase)
+{
+    if (!passphrase)
+        return PEM_write_bio_PKCS8PrivateKey(bio, pkey, NULL, NULL, 0, NULL, NULL) == 1;
+    X509_SIG *encrypted = encrypt_key(pkey, passphrase);
+    bool good = encrypted && PEM_write_bio_PKCS8(bio, encrypted) == 1;
+    X509_SIG_free(encrypted);
+    return good;
+}
+
+static int write_private(const char *path, EVP_PKEY *pkey, const char *passphrase,
+                         struct kp_err *err)
 {
     char *text = NULL;
     BIO *bio = BIO_new(BIO_s_secmem());
     int result = -1;
-    if (bio && PEM_write_bio_PKCS8PrivateKey(bio, pkey, NULL, NULL, 0, NULL, NULL) == 1) {
+    if (bio && put_private(bio, pkey, passphrase)) {
         long len = BIO_get_mem_data(bio, &text);
         result = write_new(path, text, (size_t)len, 0600, err);
     } else {
@@ -64,13 +96,13 @@ static int write_private(const char *path, EVP_PKEY *pkey, struct kp_err *err)
 }
 
 static int write_pair(const char *private_path, const char *public_path, const struct kp_key *key,
-                      struct kp_err *err)
+                      const char *passphrase, struct kp_err *err)
 {
     kp_auto_free char *pem = kp_spki_pem(key->public_key);
     if (kp_file_exists(public_path))
         return kp_fail(err, KP_USAGE, "%s is there already; a key is never overwritten",
                        public_path);
-    if (write_private(private_path, key->pkey, err) < 0)
+    if (write_private(private_path, key->pkey, passphrase, err) < 0)
         return -1;
     if (write_new(public_path, pem, strlen(pem), 0644, err) < 0) {
         (void)unlink(private_path);
@@ -79,7 +111,8 @@ static int write_pair(const char *private_path, const char *public_path, const s
     return kp_sync_parent(private_path, err);
 }
 
-int kp_key_generate(const char *folder, const char *name, struct kp_digest *id, struct kp_err *err)
+int kp_key_generate_encrypted(const char *folder, const char *name, const char *passphrase,
+                              struct kp_digest *id, struct kp_err *err)
 {
     kp_auto(kp_key) key = NULL;
     if (!kp_name_ok(name))
@@ -93,10 +126,15 @@ int kp_key_generate(const char *folder, const char *name, struct kp_digest *id, 
     kp_auto_free char *base = kp_path_join(folder, name);
     kp_auto_free char *private_path = kp_asprintf("%s.key", base);
     kp_auto_free char *public_path = kp_asprintf("%s.pub", base);
-    if (write_pair(private_path, public_path, key, err) < 0)
+    if (write_pair(private_path, public_path, key, passphrase, err) < 0)
         return -1;
     *id = key->id;
     return 0;
+}
+
+int kp_key_generate(const char *folder, const char *name, struct kp_digest *id, struct kp_err *err)
+{
+    return kp_key_generate_encrypted(folder, name, NULL, id, err);
 }
 
 struct passphrase {
@@ -152,7 +190,19 @@ void kp_key_free(struct kp_key *key)
     if (!key)
         return;
     EVP_PKEY_free(key->pkey);
+    if (key->elsewhere.release)
+        key->elsewhere.release(key->elsewhere.user);
     kp_free(key);
+}
+
+struct kp_key *kp_key_from_elsewhere(const uint8_t public_key[KP_ED25519_KEY],
+                                     const struct kp_key_elsewhere *elsewhere)
+{
+    struct kp_key *key = kp_alloc(sizeof(*key));
+    memcpy(key->public_key, public_key, KP_ED25519_KEY);
+    kp_spki_id(public_key, &key->id);
+    key->elsewhere = *elsewhere;
+    return key;
 }
 
 const struct kp_digest *kp_key_id(const struct kp_key *key)
@@ -165,14 +215,32 @@ char *kp_key_public_pem(const struct kp_key *key)
     return kp_spki_pem(key->public_key);
 }
 
-int kp_sign(const struct kp_key *key, struct kp_slice message, struct kp_signature *out,
-            struct kp_err *err)
+static int sign_elsewhere(const struct kp_key *key, struct kp_slice message,
+                          struct kp_signature *out, struct kp_err *err)
+{
+    if (key->elsewhere.sign(key->elsewhere.user, message, out->bytes, err) < 0)
+        return -1;
+    if (!kp_spki_verify(key->public_key, message, out->bytes))
+        return kp_fail_as(err, KP_FAILED, "bad_token",
+                          "the token's signature does not fit its own public key");
+    return 0;
+}
+
+static int sign_here(const struct kp_key *key, struct kp_slice message, struct kp_signature *out,
+                     struct kp_err *err)
 {
     kp_auto_md_ctx ctx = EVP_MD_CTX_new();
     size_t len = KP_ED25519_SIGNATURE;
     if (!ctx || EVP_DigestSignInit(ctx, NULL, NULL, NULL, key->pkey) != 1 ||
         EVP_DigestSign(ctx, out->bytes, &len, (const unsigned char *)message.ptr, message.len) != 1)
         return kp_fail(err, KP_FAILED, "sign: %s", kp_crypto_error().s);
-    out->key_id = key->id;
     return 0;
+}
+
+int kp_sign(const struct kp_key *key, struct kp_slice message, struct kp_signature *out,
+            struct kp_err *err)
+{
+    out->key_id = key->id;
+    return key->elsewhere.sign ? sign_elsewhere(key, message, out, err)
+                               : sign_here(key, message, out, err);
 }

@@ -15,10 +15,25 @@ struct kp_key; /* a private key */
  * existing files are never overwritten. */
 KP_CHECK int kp_key_generate(const char *folder, const char *name, struct kp_digest *id,
                              struct kp_err *err);
-/* PKCS#8 PEM. An encrypted one needs a passphrase callback (issue 4): refused clearly for now where
- * passphrase is NULL. */
+/* The same with NAME.key encrypted: PKCS#8 with PBES2, scrypt (N 16384, r 8, p 5) and AES-256-CBC
+ * (RFC 8018, RFC 7914), as OpenSSL reads it. passphrase NULL: not encrypted. */
+KP_CHECK int kp_key_generate_encrypted(const char *folder, const char *name, const char *passphrase,
+                                       struct kp_digest *id, struct kp_err *err);
+/* PKCS#8 PEM. KP_USAGE "key_encrypted" where it is encrypted and passphrase is NULL,
+ * "wrong_passphrase" where that does not open it. */
 KP_CHECK int kp_key_load(struct kp_key **out, const char *path, const char *passphrase,
                          struct kp_err *err);
+/* A private key that is elsewhere (a token): sign gives the 64 bytes over message, release ends it.
+ * What sign gives is checked with the public key before it is used. On failure nothing was taken.
+ */
+struct kp_key_elsewhere {
+    int (*sign)(void *user, struct kp_slice message, uint8_t out[KP_ED25519_SIGNATURE],
+                struct kp_err *err);
+    void (*release)(void *user);
+    void *user;
+};
+struct kp_key *kp_key_from_elsewhere(const uint8_t public_key[KP_ED25519_KEY],
+                                     const struct kp_key_elsewhere *elsewhere);
 void kp_key_free(struct kp_key *key);
 KP_DEFINE_AUTO(kp_key);
 const struct kp_digest *kp_key_id(const struct kp_key *key);
@@ -41,6 +56,13 @@ KP_CHECK int kp_signature_add(struct kp_signature_set *set, const struct kp_sign
  * "bad_signature_block". */
 KP_CHECK int kp_signatures_parse(struct kp_signature_set *out, const char block[KP_SIG_SIZE],
                                  struct kp_err *err);
+/* A detached signature: one line of the same form and nothing else (KP_UNTRUSTED
+ * "bad_signature_block"). */
+#define KP_SIGNATURE_LINE ((size_t)202)
+KP_CHECK int kp_signature_parse_line(struct kp_signature *out, struct kp_slice text,
+                                     struct kp_err *err);
+void kp_signature_format_line(const struct kp_signature *signature,
+                              char line[KP_SIGNATURE_LINE + 1]);
 void kp_signatures_format(const struct kp_signature_set *set, char block[KP_SIG_SIZE]);
 
 enum kp_signature_state {

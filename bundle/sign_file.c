@@ -74,19 +74,38 @@ static int sign_list(const struct kp_medium *medium, const struct kp_key *key, s
     return kp_slices_sign(name, key, err);
 }
 
-static int sign_bundle(struct kp_bundle *b, const struct kp_key *key, struct kp_err *err)
+/* Makes the signature to be added to an open bundle. */
+struct adding {
+    const struct kp_key *key;             /* signs here; or */
+    const struct kp_signature *signature; /* made elsewhere */
+    const struct kp_digest *id;           /* … for this bundle */
+};
+
+static int make_signature(const struct kp_bundle *b, const struct adding *adding,
+                          struct kp_signature *out, struct kp_err *err)
+{
+    if (adding->key)
+        return kp_sign(adding->key, (struct kp_slice){b->text, b->text_len}, out, err);
+    *out = *adding->signature;
+    if (kp_digest_equal(adding->id, &b->manifest->id))
+        return 0;
+    return kp_fail_as(err, KP_UNTRUSTED, "wrong_id", "this is bundle %s, not %s",
+                      kp_digest_hex(&b->manifest->id).hex, kp_digest_hex(adding->id).hex);
+}
+
+static int add_to_bundle(struct kp_bundle *b, const struct adding *adding, struct kp_err *err)
 {
     kp_auto_free char *beside = kp_asprintf("%s" KP_SIGN_SUFFIX, b->path);
     kp_auto_free struct kp_signature_set *set = kp_alloc(sizeof(*set));
     kp_auto_free char *block = kp_alloc(KP_SIG_SIZE);
-    struct kp_slice text = {b->text, b->text_len};
     struct kp_signature signature;
     if (kp_reader_parse(b, err) < 0)
         return -1;
     if (!read_beside(beside, &b->manifest->id, set) &&
         kp_signatures_parse(set, b->signatures, err) < 0)
         return -1;
-    if (kp_sign(key, text, &signature, err) < 0 || kp_signature_add(set, &signature, err) < 0)
+    if (make_signature(b, adding, &signature, err) < 0 ||
+        kp_signature_add(set, &signature, err) < 0)
         return -1;
     kp_signatures_format(set, block);
     if (write_beside(beside, &b->manifest->id, block, err) < 0 || place_block(b, block, err) < 0)
@@ -95,7 +114,7 @@ static int sign_bundle(struct kp_bundle *b, const struct kp_key *key, struct kp_
         return kp_fail_sys(err, errno, "remove %s", beside);
     if (kp_sync_parent(b->path, err) < 0)
         return -1;
-    return sign_list(b->medium, key, err);
+    return adding->key ? sign_list(b->medium, adding->key, err) : 0;
 }
 
 /* Of slices the first one, which has the signatures, stands for all. */
@@ -107,12 +126,37 @@ static int lock_bundle(const char *path, int *lock, struct kp_err *err)
     return lock_file(kp_medium_file(medium, 0, NULL, NULL), lock, err);
 }
 
-int kp_bundle_sign_file(const char *path, const struct kp_key *key, struct kp_err *err)
+static int add_to_file(const char *path, const struct adding *adding, struct kp_err *err)
 {
     kp_auto(kp_bundle) b = NULL;
     kp_auto_fd int lock = -1;
     if (lock_bundle(path, &lock, err) < 0 || kp_reader_front(&b, path, O_RDWR, err) < 0 ||
-        sign_bundle(b, key, err) < 0)
+        add_to_bundle(b, adding, err) < 0)
         return kp_wrap(err, "sign %s", path);
+    return 0;
+}
+
+int kp_bundle_sign_file(const char *path, const struct kp_key *key, struct kp_err *err)
+{
+    struct adding adding = {.key = key};
+    return add_to_file(path, &adding, err);
+}
+
+int kp_bundle_attach(const char *path, const struct kp_signature *signature,
+                     const struct kp_digest *id, struct kp_err *err)
+{
+    struct adding adding = {.signature = signature, .id = id};
+    return add_to_file(path, &adding, err);
+}
+
+int kp_bundle_front(const char *path, char **text, size_t *len, struct kp_signature_set *set,
+                    struct kp_err *err)
+{
+    kp_auto(kp_bundle) b = NULL;
+    if (kp_reader_front(&b, path, O_RDONLY, err) < 0 ||
+        kp_signatures_parse(set, b->signatures, err) < 0)
+        return kp_wrap(err, "%s", path);
+    *len = b->text_len;
+    *text = kp_steal(&b->text);
     return 0;
 }

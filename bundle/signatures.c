@@ -11,6 +11,7 @@ static const char scheme[] = "ed25519 ";
 #define SIGNATURE_HEX (2 * KP_ED25519_SIGNATURE)
 #define LINE_LEN (SCHEME_LEN + KP_SHA256_HEX + 1 + SIGNATURE_HEX + 1)
 
+static_assert(LINE_LEN == KP_SIGNATURE_LINE, "as announced");
 static_assert(KP_SIGNATURES_MAX * LINE_LEN <= KP_SIG_SIZE, "all signatures fit the block");
 
 static int compare_ids(const struct kp_digest *a, const struct kp_digest *b)
@@ -74,17 +75,33 @@ int kp_signatures_parse(struct kp_signature_set *out, const char block[KP_SIG_SI
     return 0;
 }
 
+int kp_signature_parse_line(struct kp_signature *out, struct kp_slice text, struct kp_err *err)
+{
+    if (text.len != LINE_LEN || !parse_line(text.ptr, out))
+        return kp_fail_as(err, KP_UNTRUSTED, "bad_signature_block",
+                          "not one signature line in its canonical form");
+    return 0;
+}
+
+void kp_signature_format_line(const struct kp_signature *signature,
+                              char line[KP_SIGNATURE_LINE + 1])
+{
+    char *at = line + SCHEME_LEN + KP_SHA256_HEX;
+    memcpy(line, scheme, SCHEME_LEN);
+    memcpy(line + SCHEME_LEN, kp_digest_hex(&signature->key_id).hex, KP_SHA256_HEX);
+    *at = ' ';
+    kp_hex(at + 1, signature->bytes, KP_ED25519_SIGNATURE);
+    memcpy(at + 1 + SIGNATURE_HEX, "\n", 2);
+}
+
 void kp_signatures_format(const struct kp_signature_set *set, char block[KP_SIG_SIZE])
 {
     char *at = block;
     memset(block, ' ', KP_SIG_SIZE);
     for (size_t i = 0; i < set->count; i++, at += LINE_LEN) {
-        char hex[SIGNATURE_HEX + 1];
-        memcpy(at, scheme, SCHEME_LEN);
-        memcpy(at + SCHEME_LEN, kp_digest_hex(&set->items[i].key_id).hex, KP_SHA256_HEX);
-        kp_hex(hex, set->items[i].bytes, KP_ED25519_SIGNATURE);
-        memcpy(at + SCHEME_LEN + KP_SHA256_HEX + 1, hex, SIGNATURE_HEX);
-        at[LINE_LEN - 1] = '\n';
+        char line[LINE_LEN + 1];
+        kp_signature_format_line(&set->items[i], line);
+        memcpy(at, line, LINE_LEN);
     }
 }
 

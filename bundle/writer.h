@@ -40,3 +40,11 @@ KP_CHECK int kp_bundle_write(const struct kp_bundle_writing *writing, const char
                              struct kp_bundle_written *out, struct kp_err *err);
 /* Adds or replaces one signature in place, safe against a power cut. */
 KP_CHECK int kp_bundle_sign_file(const char *path, const struct kp_key *key, struct kp_err *err);
+/* The same with a signature that somebody made elsewhere; the caller has checked it. `id`: of the
+ * bundle it was checked for, KP_UNTRUSTED "wrong_id" where the file is another one. */
+KP_CHECK int kp_bundle_attach(const char *path, const struct kp_signature *signature,
+                              const struct kp_digest *id, struct kp_err *err);
+/* bundle.json as stored (kp_free) and the signatures of a bundle, checked in form only: for reports
+ * of who has signed. Nothing else of the file is read. */
+KP_CHECK int kp_bundle_front(const char *path, char **text, size_t *len,
+                             struct kp_signature_set *set, struct kp_err *err);

@@ -5,12 +5,12 @@
 #include "core/file.h"
 #include "core/interrupt.h"
 #include "core/pool.h"
+#include "core/secret.h"
 #include "core/text.h"
 #include "bundle/report.h"
 #include "install/audit_log.h"
 #include "install/journal.h"
 #include "install/network.h"
-#include "install/password.h"
 
 #include <openssl/rand.h>
 #include <stdlib.h>
@@ -293,7 +293,9 @@ static int ask_password(struct kp_open_site *open, struct kp_err *err)
     if (!needed)
         return 0;
     uint64_t fd = open->options->password_fd;
-    if (kp_password_read(&open->password, fd ? (int)fd : -1, "sudo password: ", err) < 0)
+    static const struct kp_secret_question question = {"the sudo password",
+                                                       "sudo password: ", "--sudo-password-fd"};
+    if (kp_secret_read(&open->password, fd ? (int)fd : -1, &question, err) < 0)
         return -1;
     for (size_t i = 0; i < inventory->node_count; i++)
         if (inventory->nodes[i].ask_password)

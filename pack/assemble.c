@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pack/assemble.h"
 
+#include "pack/lock.h"
 #include "pack/own.h"
 
 #include <stdlib.h>
@@ -178,9 +179,12 @@ static json_t *make_provenance(const struct kp_plan *plan)
                    plan->manifests[i].checked);
     for (const char *const *p = plan->waived; *p; p++)
         json_array_append_new(waived, json_string(*p));
-    return json_pack("{s:{s:s}, s:{s:s, s:i}, s:o, s:o}", "tool", "kpack", plan->kpack, "zstd",
-                     "version", plan->zstd, "level", plan->level, "sources", sources, "waived",
-                     waived);
+    kp_auto_free char *lock = kp_lock_dump(plan);
+    struct kp_digest lock_digest;
+    kp_sha256(lock, strlen(lock), &lock_digest);
+    return json_pack("{s:{s:s}, s:s, s:{s:s, s:i}, s:o, s:o}", "tool", "kpack", plan->kpack, "lock",
+                     kp_digest_hex(&lock_digest).hex, "zstd", "version", plan->zstd, "level",
+                     plan->level, "sources", sources, "waived", waived);
 }
 
 static void set_head(struct kp_manifest *m, const struct kp_plan *plan)

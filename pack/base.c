@@ -136,8 +136,7 @@ uint64_t kp_held_from(const struct kp_held *held, const char *url, const char *a
     return 0;
 }
 
-/* Needed before any mirror serves this bundle. */
-static bool must_travel(const struct kp_manifest *m, const struct kp_blob *blob)
+bool kp_delta_must_carry(const struct kp_manifest *m, const struct kp_blob *blob)
 {
     if (is_document(blob->media_type))
         return true;
@@ -204,7 +203,7 @@ int kp_held_apply(const struct kp_held *held, struct kp_plan *plan, struct kp_ma
     for (size_t i = 0; i < m->blob_count; i++) {
         struct kp_blob *blob = &m->blobs[i];
         const struct kp_receipt_bundle *holder = holder_of(held, &blob->sha256);
-        if (!holder || must_travel(m, blob))
+        if (!holder || kp_delta_must_carry(m, blob))
             continue;
         if (kp_receipt_blob(holder, &blob->sha256)->size != blob->size)
             return kp_fail(err, KP_USAGE, "%s serial %llu: blob %s has another size there",

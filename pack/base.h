@@ -39,3 +39,5 @@ uint64_t kp_held_from(const struct kp_held *held, const char *url, const char *a
  * KP_USAGE where more than KP_BASES_MAX are needed. held may be NULL. */
 KP_CHECK int kp_held_apply(const struct kp_held *held, struct kp_plan *plan, struct kp_manifest *m,
                            struct kp_err *err);
+/* Needed before any mirror serves this bundle: travels in every delta. */
+bool kp_delta_must_carry(const struct kp_manifest *m, const struct kp_blob *blob);

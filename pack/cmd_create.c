@@ -4,6 +4,7 @@
 #include "bundle/revocations.h"
 #include "core/file.h"
 #include "core/interrupt.h"
+#include "core/secret.h"
 #include "core/text.h"
 #include "pack/assemble.h"
 #include "pack/commands.h"
@@ -24,7 +25,8 @@
 #define BUNDLE_SUFFIX ".tar.zst"
 
 struct create_options {
-    const char *k8s, *arch, *network, *release, *mirrors, *lock, *output, *key, *cache, *split;
+    const char *k8s, *arch, *network, *release, *mirrors, *lock, *output, *key, *passphrase_fd,
+        *cache, *split;
     const char *have, *expires;
     struct kp_text_list images, image_files, manifests, packages, waived, libexec, bases, trusted,
         revocations;
@@ -66,7 +68,9 @@ const struct kp_option kp_create_options[] = {
     {"output", 'o', KP_OPT_TEXT, FIELD(output), "FILE",
      "default: k8s-VERSION-NETWORK-ARCH.tar.zst here", 0},
     {"key", 0, KP_OPT_TEXT, FIELD(key), "KEY",
-     "signing key: a file, or a name in ~/.config/kpack/keys", 0},
+     "signing key: a file, a name in ~/.config/kpack/keys, or pkcs11:…", 0},
+    {"passphrase-fd", 0, KP_OPT_TEXT, FIELD(passphrase_fd), "FD",
+     "read the key's passphrase or the token's PIN there", 0},
     {"split", 0, KP_OPT_MAYBE, FIELD(split), "[SIZE]",
      "slices FILE.001 … of at most SIZE, like 4G or 700MiB (fat32, the default: 4 GiB - 1)", 0},
     {"unsigned", 0, KP_OPT_FLAG, FIELD(unsigned_), NULL, "sign later, by kpack sign", 0},
@@ -472,7 +476,9 @@ int kp_cmd_create(void *options, int argc, char **argv, struct kp_err *err)
         make_plan(&c, err) < 0 || set_policy(&c, err) < 0 || begin(&c, err) < 0)
         return -1;
     // the key first: a missing one must not show only after the long part
-    if (!o->plan && !o->unsigned_ && kp_signing_key_find(&c.key, o->key, true, err) < 0)
+    int fd = -1;
+    if (kp_secret_fd(o->passphrase_fd, "--passphrase-fd", &fd, err) < 0 ||
+        (!o->plan && !o->unsigned_ && kp_signing_key_unlock(&c.key, o->key, fd, true, err) < 0))
         return -1;
     if (find_out(&c, err) < 0)
         return -1;

@@ -41,10 +41,13 @@ bool kp_is_lone_slice(const char *path);
 KP_CHECK int kp_verify_slice(const struct kp_reading_options *o, const char *path,
                              struct kp_err *err);
 int kp_cmd_extract(void *options, int argc, char **argv, struct kp_err *err);
+int kp_cmd_diff(void *options, int argc, char **argv, struct kp_err *err);
+int kp_cmd_provenance(void *options, int argc, char **argv, struct kp_err *err);
 
 struct kp_signing_options { /* of keygen and sign */
-    const char *key, *folder;
-    bool json, quiet;
+    const char *key, *folder, *passphrase_fd, *attach, *output;
+    struct kp_text_list trusted;
+    bool encrypt, detached, check, json;
 };
 
 /* The trust folders and the --key files. *out: kp_trust_free. */

@@ -3,12 +3,16 @@
 
 #include "bundle/names.h"
 #include "core/file.h"
+#include "core/secret.h"
+#include "pack/token.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
+
+#define PASSPHRASE_TRIES 3
 
 void kp_signing_key_release(struct kp_signing_key *key)
 {
@@ -60,13 +64,14 @@ static int trust_here(const char *folder, const char *name, struct kp_err *err)
     return kp_file_write_atomic(to, (struct kp_slice){pem, len}, 0644, err);
 }
 
-int kp_signing_key_make(const char *folder, const char *name, struct kp_digest *id, char **path,
-                        struct kp_err *err)
+int kp_signing_key_make(const char *folder, const char *name, const char *passphrase,
+                        struct kp_digest *id, char **path, struct kp_err *err)
 {
     kp_auto_free char *owned = folder ? kp_strdup(folder) : config_folder("keys");
     if (!kp_name_ok(name))
         return kp_fail(err, KP_USAGE, "'%s' is no key name (letters, digits, . _ -)", name);
-    if (kp_key_generate(owned, name, id, err) < 0 || trust_here(owned, name, err) < 0)
+    if (kp_key_generate_encrypted(owned, name, passphrase, id, err) < 0 ||
+        trust_here(owned, name, err) < 0)
         return -1;
     *path = kp_asprintf("%s/%s.key", owned, name);
     return 0;
@@ -117,7 +122,7 @@ static int choose_only(struct kp_signing_key *out, const char *folder, bool make
     struct kp_digest id;
     out->name = kp_signing_key_name();
     out->made = true;
-    return kp_signing_key_make(folder, out->name, &id, &out->path, err);
+    return kp_signing_key_make(folder, out->name, NULL, &id, &out->path, err);
 }
 
 static char *name_of_path(const char *path)
@@ -126,10 +131,45 @@ static char *name_of_path(const char *path)
     return kp_strndup(base, strlen(base) - (kp_ends_with(base, ".key") ? 4 : 0));
 }
 
-int kp_signing_key_find(struct kp_signing_key *out, const char *wanted, bool make,
-                        struct kp_err *err)
+/* On a terminal a slip of the finger may be corrected. */
+static int load_encrypted(struct kp_signing_key *out, int fd, struct kp_err *err)
+{
+    kp_auto_free char *prompt = kp_asprintf("passphrase of %s: ", out->path);
+    struct kp_secret_question question = {"the passphrase", prompt, "--passphrase-fd"};
+    int result = -1;
+    for (int tries = fd < 0 ? PASSPHRASE_TRIES : 1; tries > 0 && result < 0; tries--) {
+        char *passphrase = NULL;
+        if (kp_secret_read(&passphrase, fd, &question, err) < 0)
+            return -1;
+        struct kp_err wrong = KP_ERR_INIT;
+        result = kp_key_load(&out->key, out->path, passphrase, &wrong);
+        kp_secret_free(passphrase);
+        if (result < 0 && err)
+            *err = wrong;
+    }
+    return result;
+}
+
+static int load_file(struct kp_signing_key *out, int fd, struct kp_err *err)
+{
+    struct kp_err first = KP_ERR_INIT;
+    if (kp_key_load(&out->key, out->path, NULL, &first) == 0)
+        return 0;
+    if (first.reason && strcmp(first.reason, "key_encrypted") == 0)
+        return load_encrypted(out, fd, err);
+    if (err)
+        *err = first;
+    return -1;
+}
+
+int kp_signing_key_unlock(struct kp_signing_key *out, const char *wanted, int fd, bool make,
+                          struct kp_err *err)
 {
     kp_auto_free char *folder = config_folder("keys");
+    if (wanted && kp_starts_with(wanted, KP_TOKEN_SCHEME)) {
+        out->path = kp_strdup(wanted);
+        return kp_token_key(&out->key, &out->name, wanted, fd, err);
+    }
     if (!wanted) {
         if (choose_only(out, folder, make, err) < 0)
             return -1;
@@ -143,5 +183,11 @@ int kp_signing_key_find(struct kp_signing_key *out, const char *wanted, bool mak
             return kp_fail(err, KP_USAGE, "--key %s: neither a file nor a key in %s", wanted,
                            folder);
     }
-    return kp_key_load(&out->key, out->path, NULL, err);
+    return load_file(out, fd, err);
+}
+
+int kp_signing_key_find(struct kp_signing_key *out, const char *wanted, bool make,
+                        struct kp_err *err)
+{
+    return kp_signing_key_unlock(out, wanted, -1, make, err);
 }

@@ -13,6 +13,18 @@ static const char create_details[] =
     "pins\n"
     "what was seen; --lock FILE makes the same bundle again, byte for byte.";
 
+static const char sign_details[] =
+    "Several people sign one after the other. A signer who has only bundle.json (tar --zstd -xf\n"
+    "BUNDLE bundle.json) makes one line by: kpack sign --detached bundle.json; whoever has the "
+    "bundle\n"
+    "adds it by: kpack sign --attach bundle.json.sig BUNDLE, which checks it with a trusted key.";
+
+static const char diff_details[] =
+    "Versions, files, images, cluster manifests, bytes to carry and signers. Exit code 0 where "
+    "both "
+    "have\n"
+    "the same content, 1 where they differ, as diff does; 2 and more as below.";
+
 int main(int argc, char **argv)
 {
     const struct kp_command commands[] = {
@@ -32,7 +44,11 @@ int main(int argc, char **argv)
          kp_join_options, sizeof(struct kp_media_options), kp_cmd_join},
         {"repair", "BUNDLE", 1, 1, "make a damaged copy whole by another copy", NULL,
          kp_repair_options, sizeof(struct kp_media_options), kp_cmd_repair},
-        {"sign", "BUNDLE", 1, 1, "add a signature in place", NULL, kp_sign_options,
+        {"diff", "OLD NEW", 2, 2, "what changes from one bundle to another", diff_details,
+         kp_inspect_options, sizeof(struct kp_reading_options), kp_cmd_diff},
+        {"provenance", "BUNDLE", 1, 1, "where all came from, as an in-toto statement", NULL,
+         kp_inspect_options, sizeof(struct kp_reading_options), kp_cmd_provenance},
+        {"sign", "BUNDLE", 1, 1, "add a signature in place", sign_details, kp_sign_options,
          sizeof(struct kp_signing_options), kp_cmd_sign},
         {"keygen", "[NAME]", 0, 1, "make a signing key", NULL, kp_keygen_options,
          sizeof(struct kp_signing_options), kp_cmd_keygen},
