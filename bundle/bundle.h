@@ -28,6 +28,10 @@ const struct kp_manifest *kp_bundle_manifest(const struct kp_bundle *bundle);
 const char *kp_bundle_path(const struct kp_bundle *bundle);
 uint64_t kp_bundle_size(const struct kp_bundle *bundle); /* of the whole file */
 struct kp_medium;
+/* After a stick was pulled out and is back, or the file was replaced: opens the same path anew. It
+ * must be the same bundle, byte for byte in its manifest (KP_UNTRUSTED "wrong_id"); what follows is
+ * to be verified again. Errors leave the old in place. */
+KP_CHECK int kp_bundle_reopen(struct kp_bundle *bundle, struct kp_err *err);
 /* The file or slices behind it, borrowed (bundle/medium.h). */
 const struct kp_medium *kp_bundle_medium(const struct kp_bundle *bundle);
 /* The exact stored bytes, borrowed, as long as the bundle. */

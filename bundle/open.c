@@ -245,6 +245,29 @@ uint64_t kp_bundle_size(const struct kp_bundle *bundle)
     return bundle->size;
 }
 
+static int is_same(void *user, const struct kp_medium *fresh, struct kp_err *err)
+{
+    const struct kp_bundle *b = user;
+    uint64_t len = b->signatures_at;
+    kp_auto_free uint8_t *stored = kp_alloc(len);
+    kp_auto_free uint8_t *needed = kp_alloc(len);
+    if (kp_medium_read(fresh, stored, len, 0, err) < 0)
+        return -1;
+    kp_layout_entry_write(needed, KP_PATH_MANIFEST, b->text, b->text_len);
+    if (memcmp(stored, needed, len) != 0 || kp_medium_size(fresh) != b->size)
+        return kp_fail_as(err, KP_UNTRUSTED, "wrong_id",
+                          "another file is there now, or another size; not bundle %s as before",
+                          kp_digest_hex(&b->manifest->id).hex);
+    return 0;
+}
+
+int kp_bundle_reopen(struct kp_bundle *bundle, struct kp_err *err)
+{
+    if (kp_medium_reopen(bundle->medium, is_same, bundle, err) < 0)
+        return kp_wrap(err, "%s", bundle->path);
+    return 0;
+}
+
 const struct kp_medium *kp_bundle_medium(const struct kp_bundle *bundle)
 {
     return bundle->medium;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "registry/checker.h"
 
+#include "bundle/medium.h"
 #include "core/pool.h"
 #include "core/text.h"
 #include "registry/catalog.h"
@@ -30,6 +31,7 @@ struct kp_checker {
     struct waiter *waiters;
     size_t waiter_count, waiter_room;
     struct place cursor; /* the next background entry */
+    pthread_mutex_t renewing;
     bool background, stop;
     double last_unreadable;
     struct kp_checker_counters counters;
@@ -54,6 +56,7 @@ struct kp_checker *kp_checker_new(struct kp_bundle *const *bundles, size_t count
         checker->counters.entries += entry_count(checker, i);
     }
     pthread_mutex_init(&checker->lock, NULL);
+    pthread_mutex_init(&checker->renewing, NULL);
     pthread_cond_init(&checker->more, NULL);
     return checker;
 }
@@ -74,6 +77,7 @@ void kp_checker_free(struct kp_checker *checker)
     kp_free(checker->waiters);
     pthread_cond_destroy(&checker->more);
     pthread_mutex_destroy(&checker->lock);
+    pthread_mutex_destroy(&checker->renewing);
     kp_free(checker);
 }
 
@@ -156,10 +160,36 @@ static void settle(struct kp_checker *checker, struct place place, enum kp_check
         checker->events.ready(checker->events.user, ready[i].ticket);
 }
 
+/* A medium that was changed, replaced or put back is opened anew before its bytes are read. */
+static int renew(struct kp_checker *checker, size_t bundle, struct kp_err *err)
+{
+    struct kp_bundle *b = checker->bundles[bundle];
+    int result = 0;
+    pthread_mutex_lock(&checker->renewing);
+    if (kp_medium_unchanged(kp_bundle_medium(b), NULL) < 0)
+        result = kp_bundle_reopen(b, err);
+    pthread_mutex_unlock(&checker->renewing);
+    return result;
+}
+
+static int check_entry(struct kp_checker *checker, struct place place, bool wanted, char *scratch,
+                       struct kp_err *err)
+{
+    if (renew(checker, place.bundle, err) == 0 &&
+        hash_entry(checker, place, wanted, scratch, err) == 0 &&
+        kp_medium_unchanged(kp_bundle_medium(checker->bundles[place.bundle]), err) == 0)
+        return 0;
+    // A file that is being written, cut short or replaced is not judged: it may be whole again.
+    bool changed = kp_medium_unchanged(kp_bundle_medium(checker->bundles[place.bundle]), NULL) < 0;
+    if (changed && err->code == KP_DAMAGED)
+        err->code = KP_FAILED;
+    return -1;
+}
+
 static void check_place(struct kp_checker *checker, struct place place, bool wanted, char *scratch)
 {
     struct kp_err err = KP_ERR_INIT;
-    int result = hash_entry(checker, place, wanted, scratch, &err);
+    int result = check_entry(checker, place, wanted, scratch, &err);
     if (result < 0 && stopping(checker))
         return;
     if (result < 0)
@@ -278,14 +308,34 @@ static enum kp_check_state current(struct kp_checker *checker, uint8_t *state)
     return *state;
 }
 
+void kp_checker_doubt(struct kp_checker *checker, size_t bundle)
+{
+    pthread_mutex_lock(&checker->lock);
+    for (size_t i = 0; i < entry_count(checker, bundle); i++) {
+        uint8_t *state = &checker->states[bundle][i];
+        if (*state == KP_CHECK_GOOD)
+            checker->counters.good--;
+        else if (*state == KP_CHECK_DAMAGED)
+            checker->counters.bad--;
+        else
+            continue;
+        __atomic_store_n(state, KP_CHECK_UNKNOWN, __ATOMIC_RELEASE);
+    }
+    checker->counters.doubts++;
+    pthread_mutex_unlock(&checker->lock);
+}
+
 enum kp_check_state kp_checker_ask(struct kp_checker *checker, size_t bundle, size_t entry,
                                    uint64_t ticket)
 {
     uint8_t *state = &checker->states[bundle][entry];
     struct place place = {bundle, entry};
     uint8_t seen = __atomic_load_n(state, __ATOMIC_ACQUIRE);
-    if (seen == KP_CHECK_GOOD || seen == KP_CHECK_DAMAGED)
+    bool settled = seen == KP_CHECK_GOOD || seen == KP_CHECK_DAMAGED;
+    if (settled && kp_medium_unchanged(kp_bundle_medium(checker->bundles[bundle]), NULL) == 0)
         return seen;
+    if (settled) // what was verified is not what is there now
+        kp_checker_doubt(checker, bundle);
     pthread_mutex_lock(&checker->lock);
     enum kp_check_state now = current(checker, state);
     if (now == KP_CHECK_UNKNOWN) {

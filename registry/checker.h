@@ -24,6 +24,7 @@ struct kp_checker_events {                      /* called by checking threads, w
 };
 struct kp_checker_counters {
     uint64_t entries, good, bad, bytes; /* bytes: hashed so far */
+    uint64_t doubts;                    /* times that a medium was changed, or could not be read */
 };
 
 struct kp_checker;
@@ -40,4 +41,7 @@ KP_CHECK int kp_checker_start(struct kp_checker *checker, unsigned threads, bool
  */
 enum kp_check_state kp_checker_ask(struct kp_checker *checker, size_t bundle, size_t entry,
                                    uint64_t ticket);
+/* Its medium changed or failed: everything of it is checked again before it is served. Any thread.
+ */
+void kp_checker_doubt(struct kp_checker *checker, size_t bundle);
 struct kp_checker_counters kp_checker_counters(struct kp_checker *checker);

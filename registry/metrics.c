@@ -86,5 +86,7 @@ void kp_metrics_format(const struct kp_metrics *metrics, const struct kp_catalog
     put_one(out, "kregistry_damaged_entries", "gauge", "Entries found damaged or unreadable.",
             checks->bad);
     put_one(out, "kregistry_verified_bytes_total", "counter", "Bytes hashed.", checks->bytes);
+    put_one(out, "kregistry_medium_doubts_total", "counter",
+            "Times that a medium was changed, pulled out or could not be read.", checks->doubts);
     put_bundles(catalog, out);
 }

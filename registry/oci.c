@@ -55,6 +55,14 @@ void kp_oci_damaged(struct kp_answer *answer)
               "its bytes in this mirror's bundle are damaged; run kpack verify there");
 }
 
+void kp_oci_unreadable(struct kp_answer *answer)
+{
+    kp_buf_clear(&answer->fields);
+    kp_buf_adds(&answer->fields, "Retry-After: 5\r\n");
+    put_error(answer, 503, "UNAVAILABLE",
+              "this mirror's medium cannot be read at the moment; ask again, or another mirror");
+}
+
 static void put_not_allowed(struct kp_answer *out)
 {
     kp_buf_adds(&out->fields, "Allow: GET, HEAD\r\n");

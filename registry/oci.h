@@ -63,6 +63,9 @@ void kp_oci_answer(const struct kp_catalog *catalog, const struct kp_http_head *
  */
 void kp_oci_damaged(struct kp_answer *answer);
 
+/* Turns the answer into "not at the moment": the medium was pulled out or fails. */
+void kp_oci_unreadable(struct kp_answer *answer);
+
 /* What a path means; pure, for the fuzzer and the metrics. name and reference lie in `path`, which
  * is changed. */
 struct kp_target {

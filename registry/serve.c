@@ -25,27 +25,42 @@ struct kp_registry {
 };
 
 struct source { /* where a body's bytes come from; lives as long as the exchange */
+    struct kp_registry *registry;
+    size_t index; /* of the bundle */
     const struct kp_bundle *bundle;
     size_t entry;
 };
 
+/* Bytes that came from a file which is not the one that was verified do not go out. */
+static int trust_read(const struct source *source, int result)
+{
+    if (result == 0 && kp_medium_unchanged(kp_bundle_medium(source->bundle), NULL) == 0)
+        return 0;
+    kp_checker_doubt(source->registry->checker, source->index);
+    return -1;
+}
+
 static int read_blob(void *user, uint64_t offset, void *out, size_t len)
 {
     const struct source *source = user;
-    return kp_bundle_read_entry(source->bundle, source->entry, offset, out, len, NULL);
+    return trust_read(source,
+                      kp_bundle_read_entry(source->bundle, source->entry, offset, out, len, NULL));
 }
 
 static int read_file(void *user, uint64_t offset, void *out, size_t len)
 {
     const struct source *source = user;
-    return kp_medium_read(kp_bundle_medium(source->bundle), out, len, offset, NULL);
+    return trust_read(source,
+                      kp_medium_read(kp_bundle_medium(source->bundle), out, len, offset, NULL));
 }
 
 static void set_source(struct kp_http_response *response, kp_http_read *read,
-                       const struct kp_bundle *bundle, size_t entry)
+                       struct kp_registry *registry, size_t bundle, size_t entry)
 {
     struct source *source = kp_alloc(sizeof(*source));
-    source->bundle = bundle;
+    source->registry = registry;
+    source->index = bundle;
+    source->bundle = registry->bundles[bundle];
     source->entry = entry;
     response->read = read;
     response->user = source;
@@ -54,12 +69,13 @@ static void set_source(struct kp_http_response *response, kp_http_read *read,
 
 /* --- answers --- */
 
-enum outcome { OUTCOME_LATER, OUTCOME_READY, OUTCOME_NOWHERE };
+enum outcome { OUTCOME_LATER, OUTCOME_READY, OUTCOME_NOWHERE, OUTCOME_UNREADABLE };
 
 /* A bundle in which the blob is good. LATER: one is being checked now. */
 static enum outcome find_good(struct kp_registry *registry, const struct kp_holding *holding,
                               uint64_t ticket, size_t *bundle, size_t *entry)
 {
+    enum outcome outcome = OUTCOME_NOWHERE;
     for (size_t i = 0; i < holding->count; i++) {
         uint64_t size;
         *bundle = holding->bundles[i];
@@ -68,14 +84,16 @@ static enum outcome find_good(struct kp_registry *registry, const struct kp_hold
         switch (kp_checker_ask(registry->checker, *bundle, *entry, ticket)) {
         case KP_CHECK_GOOD:
             return OUTCOME_READY;
-        case KP_CHECK_DAMAGED:
         case KP_CHECK_UNREADABLE:
+            outcome = OUTCOME_UNREADABLE;
             break; // another bundle may have it whole
+        case KP_CHECK_DAMAGED:
+            break;
         default:
             return OUTCOME_LATER;
         }
     }
-    return OUTCOME_NOWHERE;
+    return outcome;
 }
 
 static bool attach_blob(struct kp_registry *registry, struct kp_answer *answer, uint64_t ticket,
@@ -86,7 +104,10 @@ static bool attach_blob(struct kp_registry *registry, struct kp_answer *answer, 
     case OUTCOME_LATER:
         return false;
     case OUTCOME_READY:
-        set_source(response, read_blob, registry->bundles[bundle], entry);
+        set_source(response, read_blob, registry, bundle, entry);
+        return true;
+    case OUTCOME_UNREADABLE:
+        kp_oci_unreadable(answer);
         return true;
     case OUTCOME_NOWHERE:
         break;
@@ -99,9 +120,10 @@ static void put_health(struct kp_registry *registry, struct kp_answer *answer)
 {
     struct kp_checker_counters checks = kp_checker_counters(registry->checker);
     kp_buf_adds(&answer->fields, "Content-Type: text/plain\r\nCache-Control: no-store\r\n");
-    kp_buf_addf(&answer->text, "ok\nbundles %zu\nentries %llu\nverified %llu\ndamaged %llu\n",
-                kp_catalog_offers(registry->catalog), (unsigned long long)checks.entries,
-                (unsigned long long)checks.good, (unsigned long long)checks.bad);
+    kp_buf_addf(&answer->text, "%s\nbundles %zu\nentries %llu\nverified %llu\ndamaged %llu\n",
+                checks.bad ? "degraded" : "ok", kp_catalog_offers(registry->catalog),
+                (unsigned long long)checks.entries, (unsigned long long)checks.good,
+                (unsigned long long)checks.bad);
 }
 
 static void put_metrics(struct kp_registry *registry, struct kp_answer *answer)
@@ -136,7 +158,7 @@ static bool handle(void *user, const struct kp_http_request *request,
         !attach_blob(registry, &answer, request->ticket, response))
         return false;
     if (content && answer.body == KP_BODY_BUNDLE)
-        set_source(response, read_file, registry->bundles[answer.bundle], 0);
+        set_source(response, read_file, registry, answer.bundle, 0);
     response->status = answer.status;
     response->offset = answer.offset;
     response->length = answer.length;

@@ -8,3 +8,7 @@ add_test(NAME interop/registry
                  $<TARGET_FILE:make_bundle> $<TARGET_FILE:crowd>)
 set_tests_properties(interop/registry PROPERTIES LABELS interop TIMEOUT 300
                      FAIL_REGULAR_EXPRESSION "Sanitizer:|runtime error:")
+add_test(NAME interop/medium
+    COMMAND ${CMAKE_SOURCE_DIR}/tests/interop/medium.sh $<TARGET_FILE:bundle_make> $<TARGET_FILE:kregistry>)
+set_tests_properties(interop/medium PROPERTIES LABELS interop TIMEOUT 120)
+kp_fail_on_sanitizer(interop/medium)
