@@ -42,6 +42,7 @@ KP_CHECK int kp_verify_slice(const struct kp_reading_options *o, const char *pat
                              struct kp_err *err);
 int kp_cmd_extract(void *options, int argc, char **argv, struct kp_err *err);
 int kp_cmd_diff(void *options, int argc, char **argv, struct kp_err *err);
+int kp_cmd_sbom(void *options, int argc, char **argv, struct kp_err *err);
 int kp_cmd_provenance(void *options, int argc, char **argv, struct kp_err *err);
 
 struct kp_signing_options { /* of keygen and sign */

@@ -46,6 +46,8 @@ int main(int argc, char **argv)
          kp_repair_options, sizeof(struct kp_media_options), kp_cmd_repair},
         {"diff", "OLD NEW", 2, 2, "what changes from one bundle to another", diff_details,
          kp_inspect_options, sizeof(struct kp_reading_options), kp_cmd_diff},
+        {"sbom", "BUNDLE", 1, 1, "files and images as an SPDX 2.3 document", NULL,
+         kp_inspect_options, sizeof(struct kp_reading_options), kp_cmd_sbom},
         {"provenance", "BUNDLE", 1, 1, "where all came from, as an in-toto statement", NULL,
          kp_inspect_options, sizeof(struct kp_reading_options), kp_cmd_provenance},
         {"sign", "BUNDLE", 1, 1, "add a signature in place", sign_details, kp_sign_options,
