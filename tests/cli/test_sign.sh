@@ -124,6 +124,19 @@ if [[ -e $SOFTHSM ]] && command -v softhsm2-util pkcs11-tool >/dev/null; then
     has err "several keys"
     run 5 sign y.tar.zst --key "pkcs11:token=other?module-path=$SOFTHSM" --passphrase-fd 3 3<<<87654321
     has err "no token fits"
+    # tokens that refuse the length, or whose signature is wrong: nothing is added
+    if pkg-config --exists p11-kit-1; then
+        before=$(sum y.tar.zst)
+        for lies in '' -DLIES; do
+            # shellcheck disable=SC2046 # flags are words
+            cc $lies -shared -fPIC -DSOFTHSM="\"$SOFTHSM\"" $(pkg-config --cflags p11-kit-1) -o "token$lies.so" "$HERE/short_token.c"
+        done
+        run 1 sign y.tar.zst --key "pkcs11:token=site;object=release?module-path=$WORK/token.so" --passphrase-fd 3 3<<<87654321
+        has err "bundle.json is too long for it"
+        run 1 sign y.tar.zst --key "pkcs11:token=site;object=release?module-path=$WORK/token-DLIES.so" --passphrase-fd 3 3<<<87654321
+        has err "does not fit its own public key"
+        [[ $(sum y.tar.zst) == "$before" ]] || fail "a bad token changed the file"
+    fi
     run 0 sign y.tar.zst --key "$URI" --passphrase-fd 3 3<<<87654321
     has out "(release)"
     # its public half as PEM, from what pkcs11-tool says of it
