@@ -293,6 +293,15 @@ int kp_audit_log_keep_head(struct kp_audit_log *log, struct kp_err *err)
     return kp_file_write_atomic(path, kp_slice_of(text), 0600, err);
 }
 
+int kp_audit_log_end(struct kp_audit_log *log, const char *failed, struct kp_err *err)
+{
+    json_t *members =
+        json_pack("{s:s, s:s*}", "result", failed ? "stopped" : "done", "text", failed);
+    if (!members) // a command's words that are not UTF-8
+        members = json_pack("{s:s}", "result", "stopped");
+    return kp_audit_log_add(log, "end", members, err) < 0 ? -1 : kp_audit_log_keep_head(log, err);
+}
+
 /* A static program cannot ask NSS: the local accounts have to do. */
 static char *user_name(void)
 {

@@ -465,12 +465,7 @@ static int observe(void *user, size_t item, unsigned worker, struct kp_err *err)
 
 int kp_audit_end(struct kp_site *site, const char *failed, struct kp_err *err)
 {
-    json_t *members =
-        json_pack("{s:s, s:s*}", "result", failed ? "stopped" : "done", "text", failed);
-    if (!members) // a command's words that are not UTF-8
-        members = json_pack("{s:s}", "result", "stopped");
-    if (kp_audit_log_add(site->audit, "end", members, err) < 0 ||
-        kp_audit_log_keep_head(site->audit, err) < 0)
+    if (kp_audit_log_end(site->audit, failed, err) < 0)
         return -1;
     if (failed) // the nodes may be in any state: the log of this side is kept, they hear it next
                 // time

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/file.h"
+#include "install/audit_log.h"
 #include "install/cmd.h"
 #include "install/journal.h"
 #include "install/report.h"
@@ -104,6 +105,8 @@ static int run_reset(void *user, int argc, char **argv, struct kp_err *err)
         return -1;
     kp_journal_note(site->journal, "reset", NULL, NULL, NULL);
     size_t failed = reset_nodes(site, options);
+    if (kp_audit_log_end(site->audit, failed ? "not every node was reset" : NULL, err) < 0)
+        return -1;
     if (failed) {
         kp_report_failures(site, "run the same command again", stderr);
         return kp_fail_as(err, KP_FAILED, "node_failed", "%zu node%s could not be reset", failed,
