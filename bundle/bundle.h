@@ -21,6 +21,14 @@ KP_CHECK int kp_bundle_open(struct kp_bundle **out, const char *path, const stru
  * is needed. */
 KP_CHECK int kp_bundle_open_id(struct kp_bundle **out, const char *path, const struct kp_digest *id,
                                struct kp_err *err);
+/* Writes the file's front, bundle.json and bundle.sig, to path (0600): by it a site knows what was
+ * installed long after the bundle is gone. */
+KP_CHECK int kp_bundle_keep_front(const struct kp_bundle *bundle, const char *path,
+                                  struct kp_err *err);
+/* Opens a file that has the front at least. Signatures and manifest are checked as always, the
+ * length is not, and reading contents fails. */
+KP_CHECK int kp_bundle_open_front(struct kp_bundle **out, const char *path,
+                                  const struct kp_trust *trust, struct kp_err *err);
 void kp_bundle_free(struct kp_bundle *bundle);
 KP_DEFINE_AUTO(kp_bundle);
 

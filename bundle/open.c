@@ -230,6 +230,24 @@ int kp_bundle_open_id(struct kp_bundle **out, const char *path, const struct kp_
     return 0;
 }
 
+int kp_bundle_keep_front(const struct kp_bundle *b, const char *path, struct kp_err *err)
+{
+    uint64_t size = b->signatures_at + kp_layout_entry_size(KP_SIG_SIZE);
+    kp_auto_free char *front = kp_alloc(size);
+    if (kp_medium_read(b->medium, front, size, 0, err) < 0)
+        return kp_wrap(err, "%s", b->path);
+    return kp_file_write_atomic(path, (struct kp_slice){front, size}, 0600, err);
+}
+
+int kp_bundle_open_front(struct kp_bundle **out, const char *path, const struct kp_trust *trust,
+                         struct kp_err *err)
+{
+    if (kp_reader_open_front(out, path, trust, err) < 0)
+        return -1;
+    (*out)->size = (*out)->offsets[0] + (*out)->manifest->tail_length; // as the bundle has it
+    return 0;
+}
+
 const struct kp_manifest *kp_bundle_manifest(const struct kp_bundle *bundle)
 {
     return bundle->manifest;

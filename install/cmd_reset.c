@@ -97,7 +97,7 @@ static int run_reset(void *user, int argc, char **argv, struct kp_err *err)
     (void)argv;
     const struct options *options = user;
     kp_auto(kp_open_site) open = NULL;
-    if (kp_site_open(&open, &options->site, 0, err) < 0)
+    if (kp_site_open(&open, &options->site, KP_SITE_NO_BUNDLE | KP_SITE_KEPT_FRONT, err) < 0)
         return -1;
     struct kp_site *site = kp_site_of(open);
     if (check_names(options, site, err) < 0 || confirm(options, site, err) < 0 ||

@@ -99,7 +99,8 @@ static int run_status(void *user, int argc, char **argv, struct kp_err *err)
     (void)argv;
     const struct options *options = user;
     kp_auto(kp_open_site) open = NULL;
-    if (kp_site_open(&open, &options->site, KP_SITE_READ_ONLY, err) < 0 ||
+    if (kp_site_open(&open, &options->site,
+                     KP_SITE_READ_ONLY | KP_SITE_NO_BUNDLE | KP_SITE_KEPT_FRONT, err) < 0 ||
         kp_site_connect(open, err) < 0)
         return -1;
     struct kp_site *site = kp_site_of(open);

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #define SIGNERS_MAX 512
+#define FRONT_FILE "bundle.front"
 
 struct kp_open_site {
     struct kp_site site;
@@ -225,6 +226,34 @@ static int open_audit(struct kp_open_site *open, struct kp_err *err)
     return kp_audit_log_keep_head(open->audit, err);
 }
 
+static char *front_path(const struct kp_open_site *open)
+{
+    return kp_path_join(open->state_folder, FRONT_FILE);
+}
+
+/* What is on the nodes is known without the bundle from now on: status, reset. */
+static int keep_front(struct kp_open_site *open, struct kp_err *err)
+{
+    kp_auto_free char *path = front_path(open);
+    return kp_bundle_keep_front(open->bundle, path, err);
+}
+
+static int open_kept_front(struct kp_open_site *open, struct kp_err *err)
+{
+    kp_auto_free char *path = front_path(open);
+    if (!kp_file_exists(path)) {
+        kp_fail(err, KP_USAGE, "--bundle FILE is missing, and no %s says what was installed", path);
+        return kp_hint(
+            err, "give the bundle that was installed, or run this where it was installed from");
+    }
+    if (kp_bundle_open_front(&open->bundle, path, open->trust, err) < 0 ||
+        kp_policy_terms(open->trust, &open->options->policy, &open->policy, err) < 0)
+        return kp_hint(err, "give the bundle that was installed by --bundle FILE");
+    open->site.bundle = open->bundle;
+    open->site.manifest = kp_bundle_manifest(open->bundle);
+    return 0;
+}
+
 /* The exceptions that somebody typed, in the journal. */
 static void note_policy(struct kp_open_site *open)
 {
@@ -251,6 +280,8 @@ static int open_state(struct kp_open_site *open, struct kp_err *err)
     kp_journal_note(open->journal, "run", NULL, NULL,
                     open->site.manifest ? open->site.manifest->name : NULL);
     note_policy(open);
+    if (open->flags & KP_SITE_APPLY && keep_front(open, err) < 0)
+        return -1;
     if (open->flags & KP_SITE_APPLY &&
         kp_policy_keep(open->site.manifest, open->trust, &open->policy, err) < 0)
         return -1;
@@ -276,6 +307,8 @@ int kp_site_open(struct kp_open_site **out, const struct kp_site_options *option
     if (load_trust(open, err) < 0)
         return -1;
     if (options->bundle && verify_bundle(open, err) < 0)
+        return -1;
+    if (!options->bundle && flags & KP_SITE_KEPT_FRONT && open_kept_front(open, err) < 0)
         return -1;
     fill_site(open);
     if (open_state(open, err) < 0)

@@ -12,9 +12,9 @@
 /* The options that all commands share; first member of each command's own struct. */
 struct kp_site_options {
     const char *bundle, *inventory;
-    struct kp_text_list keys;  /* --key FILE */
-    struct kp_text_list bases; /* --base FILE */
-    uint64_t password_fd;      /* --sudo-password-fd, plus 1; 0: a prompt where needed */
+    struct kp_text_list keys;        /* --key FILE */
+    struct kp_text_list bases;       /* --base FILE */
+    uint64_t password_fd;            /* --sudo-password-fd, plus 1; 0: a prompt where needed */
     struct kp_policy_options policy; /* of the commands that apply a bundle */
     bool json, quiet;
 };
@@ -66,7 +66,10 @@ struct kp_site_options {
     }
 
 enum {
-    KP_SITE_NO_BUNDLE = 1, /* the command needs none (status, reset): --bundle may still be given */
+    KP_SITE_NO_BUNDLE = 1, /* the command needs none: --bundle may still be given */
+    /* Without --bundle the front of the one that was applied last, out of the state folder, tells
+     * what is on the nodes (with KP_SITE_NO_BUNDLE: status, reset). */
+    KP_SITE_KEPT_FRONT = 16,
     KP_SITE_READ_ONLY = 2, /* check, plan: no journal lines, no lock of the state folder */
     KP_SITE_DRY_RUN = 4,
     KP_SITE_APPLY = 8, /* apply, check, plan: serial, expiry and revocations decide too */

@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Phase custom: labels and taints as the inventory has them. */
+/*
+ * Phase custom: labels and taints as the inventory has them. What was set here is noted on the
+ * node's object in two annotations, so that what the inventory names no more is taken away, and
+ * nothing that somebody else has set.
+ */
 #include "install/steps/common.h"
 
-#define ARGS_MAX (2 * KP_LABELS_MAX + 8)
+#define ARGS_MAX (4 * KP_LABELS_MAX + 8)
+#define NOTED_LABELS "kpack.internal/labels"
+#define NOTED_TAINTS "kpack.internal/taints"
+#define NOTE_MAX ((size_t)64 << 10)
 
 static bool same(const char *a, const char *b)
 {
@@ -68,8 +75,65 @@ static int change_node(struct kp_site *site, struct kp_site_node *node, const ch
     return 0;
 }
 
+static bool wants_label(const struct kp_node *node, struct kp_slice key)
+{
+    for (size_t i = 0; i < node->label_count; i++)
+        if (kp_slice_equal(key, node->labels[i].key))
+            return true;
+    return false;
+}
+
+/* "key:effect" */
+static bool wants_taint(const struct kp_node *node, struct kp_slice word)
+{
+    for (size_t i = 0; i < node->taint_count; i++) {
+        kp_auto_free char *one = kp_asprintf("%s:%s", node->taints[i].key, node->taints[i].effect);
+        if (kp_slice_equal(word, one))
+            return true;
+    }
+    return false;
+}
+
+static bool has_word(const json_t *taints, struct kp_slice word)
+{
+    size_t i;
+    const json_t *taint;
+    json_array_foreach(taints, i, taint)
+    {
+        kp_auto_free char *one =
+            kp_asprintf("%s:%s", text_of(taint, "key"), text_of(taint, "effect"));
+        if (kp_slice_equal(word, one))
+            return true;
+    }
+    return false;
+}
+
+static bool next_noted(struct kp_slice *rest, struct kp_slice *word)
+{
+    if (!rest->len)
+        return false;
+    if (!kp_slice_cut(rest, ',', word)) {
+        *word = *rest;
+        *rest = (struct kp_slice){"", 0};
+    }
+    return true;
+}
+
+/* The annotation as it should be; nothing of ours: it goes, or is not made. */
+static int note_own(struct kp_site *site, struct kp_site_node *node, const json_t *annotations,
+                    const char *key, struct kp_slice words, struct kp_err *err)
+{
+    const char *now = json_string_value(json_object_get(annotations, key));
+    if (words.len ? now && kp_slice_equal(words, now) : !now)
+        return 0;
+    kp_auto_free char *set = words.len ? kp_asprintf("%s=%.*s", key, (int)words.len, words.ptr)
+                                       : kp_asprintf("%s-", key);
+    const char *args[] = {"annotate", "--overwrite", "node", node->node->name, set, NULL};
+    return change_node(site, node, args, 5, 4, err);
+}
+
 static int set_labels(struct kp_site *site, struct kp_site_node *node, const json_t *have,
-                      struct kp_err *err)
+                      const json_t *annotations, struct kp_err *err)
 {
     kp_auto(kp_arena) arena = kp_arena_new();
     const char *args[ARGS_MAX] = {"label", "--overwrite", "node", node->node->name};
@@ -80,21 +144,32 @@ static int set_labels(struct kp_site *site, struct kp_site_node *node, const jso
         if (!now || !same(json_string_value(now), label->value))
             add(arena, args, &n, kp_arena_printf(arena, "%s=%s", label->key, label->value));
     }
-    return change_node(site, node, args, n, 4, err);
+    kp_auto_value(kp_buf) own = KP_BUF(NOTE_MAX);
+    for (size_t i = 0; i < node->node->label_count; i++)
+        kp_buf_addf(&own, "%s%s", i ? "," : "", node->node->labels[i].key);
+    struct kp_slice rest = kp_slice_of(text_of(annotations, NOTED_LABELS)), word;
+    while (next_noted(&rest, &word)) {
+        kp_auto_free char *key = kp_asprintf("%.*s", (int)word.len, word.ptr);
+        if (!wants_label(node->node, word) && json_object_get(have, key))
+            add(arena, args, &n, kp_arena_printf(arena, "%s-", key));
+    }
+    if (change_node(site, node, args, n, 4, err) < 0)
+        return -1;
+    return note_own(site, node, annotations, NOTED_LABELS, kp_buf_slice(&own), err);
 }
 
 static int set_taints(struct kp_site *site, struct kp_site_node *node, const json_t *have,
-                      struct kp_err *err)
+                      const json_t *annotations, struct kp_err *err)
 {
     kp_auto(kp_arena) arena = kp_arena_new();
     const char *args[ARGS_MAX] = {"taint", "--overwrite", "node", node->node->name};
     size_t n = 4, i;
     const json_t *taint;
-    if (!node->node->taints_set)
-        return 0;
+    kp_auto_value(kp_buf) own = KP_BUF(NOTE_MAX);
     for (size_t j = 0; j < node->node->taint_count; j++) {
         const struct kp_taint *wanted = &node->node->taints[j];
         const json_t *now = has_taint(have, wanted);
+        kp_buf_addf(&own, "%s%s:%s", j ? "," : "", wanted->key, wanted->effect);
         if (!now || !same(text_of(now, "value"), wanted->value))
             add(arena, args, &n,
                 kp_arena_printf(arena, "%s=%s:%s", wanted->key, wanted->value ? wanted->value : "",
@@ -102,11 +177,19 @@ static int set_taints(struct kp_site *site, struct kp_site_node *node, const jso
     }
     json_array_foreach(have, i, taint)
     {
-        if (!is_wanted(node->node, taint) && !is_of_the_system(text_of(taint, "key")))
+        if (node->node->taints_set && !is_wanted(node->node, taint) &&
+            !is_of_the_system(text_of(taint, "key")))
             add(arena, args, &n,
                 kp_arena_printf(arena, "%s:%s-", text_of(taint, "key"), text_of(taint, "effect")));
     }
-    return change_node(site, node, args, n, 4, err);
+    // Said nothing of taints any more: those that were set here go, those of others stay.
+    struct kp_slice rest = kp_slice_of(text_of(annotations, NOTED_TAINTS)), word;
+    while (!node->node->taints_set && next_noted(&rest, &word))
+        if (!wants_taint(node->node, word) && has_word(have, word))
+            add(arena, args, &n, kp_arena_printf(arena, "%.*s-", (int)word.len, word.ptr));
+    if (change_node(site, node, args, n, 4, err) < 0)
+        return -1;
+    return note_own(site, node, annotations, NOTED_TAINTS, kp_buf_slice(&own), err);
 }
 
 static const json_t *find_node(const json_t *list, const char *name)
@@ -137,7 +220,9 @@ static int apply_custom(struct kp_site *site, struct kp_site_node *first, struct
             continue; // reported where it failed, or by prove
         const json_t *labels = json_object_get(json_object_get(item, "metadata"), "labels");
         const json_t *taints = json_object_get(json_object_get(item, "spec"), "taints");
-        if (set_labels(site, node, labels, err) < 0 || set_taints(site, node, taints, err) < 0)
+        const json_t *notes = json_object_get(json_object_get(item, "metadata"), "annotations");
+        if (set_labels(site, node, labels, notes, err) < 0 ||
+            set_taints(site, node, taints, notes, err) < 0)
             return -1;
     }
     return 0;

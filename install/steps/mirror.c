@@ -10,6 +10,7 @@
 #include <time.h>
 
 #define CA_NAME "mirror-ca"
+#define CA_TO_COME "(the CA of the site's mirrors, which apply makes)\n"
 #define LEAF_NAME "mirror"
 #define TLS_CERT "/etc/kpack/mirror/tls.pem"
 #define TLS_KEY "/etc/kpack/mirror/tls.key"
@@ -75,10 +76,16 @@ static int apply_pki(struct kp_site *site, struct kp_site_node *node, struct kp_
 {
     kp_auto_value(kp_pki_pair) ca = {0};
     (void)node;
+    bool kept = false;
+    struct kp_err ignored;
+    if (site->dry_run && kp_pki_load(&ca, site->state_folder, CA_NAME, &kept, &ignored) < 0)
+        kept = false;
+    kp_pki_pair_release(&ca);
     if (load_or_make_ca(site, &ca, err) < 0 || issue_leaf(site, &ca, err) < 0)
         return -1;
     kp_free(site->mirror_ca);
-    site->mirror_ca = kp_strdup(ca.certificate);
+    // A plan must not show a CA that is thrown away again.
+    site->mirror_ca = kp_strdup(site->dry_run && !kept ? CA_TO_COME : ca.certificate);
     return 0;
 }
 

@@ -239,6 +239,22 @@ static int drop_empty(struct kp_site *site, struct kp_site_node *node, struct kp
     return kp_ask(site, node, argv, 30, &status, NULL, err);
 }
 
+/* Swap that was on is not turned on here: whether it shall be is not ours to know. */
+static int reset_swap(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    bool unmasked = false;
+    if (site->inventory->kubernetes.keep_swap)
+        return 0;
+    if (kp_place_unit(site, node, "swap.target", KP_UNIT_UNMASK, &unmasked, err) < 0)
+        return -1;
+    if (unmasked)
+        kp_screen_line(site->screen,
+                       "  %-12s swap.target is unmasked: swap comes back at the next boot, or by "
+                       "swapon -a",
+                       node->node->name);
+    return 0;
+}
+
 static int reset_files(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     static const char *const files[] = {"/etc/sysctl.d/90-kpack.conf",
@@ -251,8 +267,7 @@ static int reset_files(struct kp_site *site, struct kp_site_node *node, struct k
         return -1;
     if (kp_place_removed(site, node, site->inventory->mirror.folder, NULL, err) < 0)
         return -1;
-    if (!site->inventory->kubernetes.keep_swap &&
-        kp_place_unit(site, node, "swap.target", KP_UNIT_UNMASK, NULL, err) < 0)
+    if (reset_swap(site, node, err) < 0)
         return -1;
     // The record goes last: cut off before, the same command takes up here.
     for (size_t i = 0; i < KP_COUNT(files); i++)

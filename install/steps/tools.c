@@ -4,6 +4,7 @@
 
 #define UNIT "kubelet.service"
 #define UNIT_FILE "/etc/systemd/system/" UNIT
+#define HANDS "/usr/local/libexec/kpack"
 #define DROP_IN "/etc/systemd/system/kubelet.service.d/10-kubeadm.conf"
 
 static int apply_programs(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
@@ -38,6 +39,26 @@ static int apply_kubelet(struct kp_site *site, struct kp_site_node *node, struct
     return kp_place_enabled(site, node, UNIT, err);
 }
 
+/* The hands of earlier bundles; the one that runs stays. */
+static int apply_old_hands(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    static const char *const argv[] = {"find", HANDS,   "-maxdepth", "1", "-type",
+                                       "f",    "-name", "knode-*",   NULL};
+    const struct kp_file *own = kp_manifest_file(site->manifest, "knode", node->arch);
+    kp_auto_free char *keep =
+        own ? kp_asprintf(HANDS "/knode-%s", kp_digest_hex(&own->sha256).hex) : NULL;
+    kp_auto_free char *list = NULL;
+    if (!keep || kp_ask(site, node, argv, 30, NULL, &list, err) < 0)
+        return keep ? -1 : 0;
+    struct kp_slice rest = kp_slice_of(list), line;
+    while (kp_slice_line(&rest, &line)) {
+        kp_auto_free char *path = kp_asprintf("%.*s", (int)line.len, line.ptr);
+        if (*path && strcmp(path, keep) != 0 && kp_place_removed(site, node, path, NULL, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int describe(const struct kp_site *site, char *out, size_t size)
 {
     snprintf(out, size, "kubelet, kubeadm, kubectl %s; images arrive in the background",
@@ -52,5 +73,6 @@ const struct kp_step kp_steps_tools[] = {
      .apply = apply_programs,
      .describe = describe},
     {.name = "kubelet", .phase = "tools", .nodes = KP_STEP_ALL, .apply = apply_kubelet},
+    {.name = "old-knode", .phase = "tools", .nodes = KP_STEP_ALL, .apply = apply_old_hands},
     {.name = NULL},
 };

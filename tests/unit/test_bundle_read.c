@@ -157,3 +157,28 @@ Test(bundle_read, golden_bundle_of_version_1_is_read)
     cr_expect_str_eq(m->expires, "2030-01-01T00:00:00Z");
     cr_assert_not_null(m->provenance);
 }
+
+/* What a site keeps of a bundle: signatures and manifest, checked as ever; no contents. */
+Test(bundle_read, the_front_alone_tells_what_is_in_it)
+{
+    kp_auto_free char *whole = NULL, *path = kp_path_join(f.dir, "x.front");
+    kp_auto(kp_bundle) front = NULL;
+    kp_auto(kp_bundle) refused = NULL;
+    kp_auto(kp_trust) nobody = kp_trust_new();
+    struct kp_err err = KP_ERR_INIT;
+    const struct kp_file *file = kp_manifest_file(kp_bundle_manifest(bundle), "kubelet", "amd64");
+    char byte;
+    size_t len;
+    cr_assert_eq(kp_bundle_keep_front(bundle, path, &err), 0, "%s", err.message);
+    cr_assert_eq(kp_file_read(path, 64 << 20, &whole, &len, &err), 0);
+    cr_assert_lt(len, kp_bundle_size(bundle));
+    cr_assert_eq(kp_bundle_open_front(&front, path, f.trust, &err), 0, "%s", err.message);
+    cr_expect(kp_digest_equal(&kp_bundle_manifest(front)->id, &kp_bundle_manifest(bundle)->id));
+    cr_expect_eq(kp_bundle_size(front), kp_bundle_size(bundle));
+    cr_expect_eq(kp_bundle_read(front, &file->blob, 0, &byte, 1, &err), -1, "no content is there");
+    cr_expect_eq(kp_bundle_open_front(&refused, path, nobody, &err), -1, "nobody trusts its keys");
+    whole[600] ^= 1;
+    cr_assert_eq(kp_file_write_atomic(path, (struct kp_slice){whole, len}, 0600, &err), 0);
+    cr_expect_eq(kp_bundle_open_front(&refused, path, f.trust, &err), -1, "one bit of it");
+    cr_expect_eq(kp_bundle_open(&refused, path, f.trust, NULL, &err), -1, "it is no bundle");
+}
