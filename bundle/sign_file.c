@@ -9,6 +9,7 @@
 #include "bundle/writer.h"
 #include "core/file.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
@@ -86,6 +87,7 @@ static int make_signature(const struct kp_bundle *b, const struct adding *adding
 {
     if (adding->key)
         return kp_sign(adding->key, (struct kp_slice){b->text, b->text_len}, out, err);
+    assert(adding->signature && adding->id);
     *out = *adding->signature;
     if (kp_digest_equal(adding->id, &b->manifest->id))
         return 0;
