@@ -96,7 +96,7 @@ static int open_found(struct kp_pieces *out, struct kp_found *found, int flags, 
         if (!found->paths[i])
             note_absent(out, found, i);
         if (!found->paths[i] || out->absent_count) { // its place is not known
-            out->extra += found->paths[i] != NULL && !found->beside[i];
+            out->extra += found->paths[i] && found->beside && !found->beside[i];
             continue;
         }
         *p = (struct kp_piece){.path = kp_steal(&found->paths[i]), .fd = -1, .start = out->size};
