@@ -161,7 +161,7 @@ static int check_unknown(const struct kp_signature_set *set, const struct kp_sig
 {
     for (size_t i = 0; i < set->count; i++) {
         const struct kp_signature *signature = &set->items[i];
-        for (size_t k = 0; !found->items[i].name && k < how->key_count; k++)
+        for (size_t k = 0; how->keys && !found->items[i].name && k < how->key_count; k++)
             if (kp_spki_verify(how->keys[k].public_key, message, signature->bytes))
                 return kp_fail_as(err, KP_UNTRUSTED, "bad_signature",
                                   "the signature by key %s stands under another key id (%s)",
