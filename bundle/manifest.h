@@ -117,11 +117,11 @@ struct kp_manifest {
     struct kp_base *bases;
     size_t base_count;
     const json_t
-        *provenance;  /* as written by kpack: sources, digests, how each was checked; may be NULL */
+        *provenance; /* as written by kpack: sources, digests, how each was checked; may be NULL */
     const json_t *revocations; /* [{"document", "signatures"}] (bundle/revocations.h), or NULL */
-    json_t *document; /* owned: the whole document */
-    uint64_t tail_length; /* bytes after bundle.sig's padding to the end of the file */
-    struct kp_digest id;  /* SHA-256 of the exact bytes of bundle.json */
+    json_t *document;          /* owned: the whole document */
+    uint64_t tail_length;      /* bytes after bundle.sig's padding to the end of the file */
+    struct kp_digest id;       /* SHA-256 of the exact bytes of bundle.json */
 };
 
 /* An empty one with its arena, to be filled in. */

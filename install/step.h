@@ -37,7 +37,7 @@ struct kp_site { /* one run: everything that steps stand on; borrowed by them */
     const struct kp_manifest *manifest;
     struct kp_site_base bases[KP_BASES_MAX]; /* as the manifest's */
     const struct kp_trust *trust;
-    const json_t *terms; /* beside it, for the nodes (install/policy.h) */
+    const json_t *terms;      /* beside it, for the nodes (install/policy.h) */
     const char *state_folder; /* 0700 */
     struct kp_screen *screen;
     struct kp_journal *journal;

@@ -16,7 +16,7 @@ struct kp_oci {
     struct kp_fetch *fetch;
     struct kp_arena *arena;
     struct kp_oci_auth *auth;
-    struct layer_job *queued; /* of blobs, so that each is fetched once */
+    struct layer_job *queued;  /* of blobs, so that each is fetched once */
     kp_oci_unneeded *unneeded; /* or NULL */
     void *unneeded_user;
 };

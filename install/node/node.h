@@ -20,18 +20,18 @@ struct kp_node_log;
 
 struct kp_node_state {
     const char *root;
-    pthread_mutex_t lock;           /* guards all below */
-    struct kp_manifest *manifest;   /* accepted: signed by a key that this node trusts */
-    struct kp_trust *trust;         /* what this node goes by */
-    struct kp_node_terms *terms;    /* what kinstall said beside the bundle (accept.c) */
-    bool insecure;                  /* the site goes on without trust, and said so */
-    bool first_contact;             /* no key was kept here before */
-    bool committed;                 /* trust and serial are on disk */
-    int lock_fd;                    /* node lock, -1 while not held */
-    char run_id[65];                /* of the run that holds the lock; "" before */
-    pthread_mutex_t log_lock;       /* guards the two below; taken before lock */
-    struct kp_node_log *log;        /* of what was placed; NULL until it is needed */
-    bool log_gone;                  /* taken away on this connection, with all of knode's state */
+    pthread_mutex_t lock;         /* guards all below */
+    struct kp_manifest *manifest; /* accepted: signed by a key that this node trusts */
+    struct kp_trust *trust;       /* what this node goes by */
+    struct kp_node_terms *terms;  /* what kinstall said beside the bundle (accept.c) */
+    bool insecure;                /* the site goes on without trust, and said so */
+    bool first_contact;           /* no key was kept here before */
+    bool committed;               /* trust and serial are on disk */
+    int lock_fd;                  /* node lock, -1 while not held */
+    char run_id[65];              /* of the run that holds the lock; "" before */
+    pthread_mutex_t log_lock;     /* guards the two below; taken before lock */
+    struct kp_node_log *log;      /* of what was placed; NULL until it is needed */
+    bool log_gone;                /* taken away on this connection, with all of knode's state */
 };
 #define KP_NODE_STATE(folder)                                                                      \
     ((struct kp_node_state){.root = (folder),                                                      \
