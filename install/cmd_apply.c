@@ -96,7 +96,7 @@ static int install(struct kp_open_site *open, const struct options *options, str
     double start = kp_now();
     if (check_nodes(open, options->site.quiet || options->site.json, err) < 0)
         return -1;
-    if (kp_site_lock_nodes(open, err) < 0)
+    if (kp_site_lock_nodes(open, err) < 0 || kp_site_accept(open, err) < 0)
         return -1;
     int result = kp_steps_run(site, phases, KP_COUNT(phases), err);
     if (kp_site_insecure(open)[0]) { // marked also where the run stopped behind init

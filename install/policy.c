@@ -102,15 +102,21 @@ int kp_policy_apply(const struct kp_bundle *bundle, struct kp_trust *trust,
     return check_serial(m, options, out, err);
 }
 
-int kp_policy_keep(const struct kp_manifest *manifest, const struct kp_trust *trust,
-                   const struct kp_policy_outcome *out, struct kp_err *err)
+int kp_policy_keep_revoked(const struct kp_trust *trust, const struct kp_policy_outcome *out,
+                           struct kp_err *err)
 {
     kp_auto_free char *folder = kp_trust_own_folder();
+    if (out->insecure[0])
+        return 0;
+    return kp_revoked_keep(kp_trust_revoked(trust), folder, NULL, err);
+}
+
+int kp_policy_keep_serial(const struct kp_manifest *manifest, const struct kp_policy_outcome *out,
+                          struct kp_err *err)
+{
     kp_auto_free char *serials = own_file(SERIALS_FILE);
     if (out->insecure[0])
         return 0;
-    if (kp_revoked_keep(kp_trust_revoked(trust), folder, NULL, err) < 0)
-        return -1;
     return kp_serials_raise(serials, manifest->name, manifest->serial, err);
 }
 

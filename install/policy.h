@@ -63,8 +63,11 @@ KP_CHECK int kp_policy_apply(const struct kp_bundle *bundle, struct kp_trust *tr
 /* out->terms, for the nodes: the chain of trust lists, what is revoked, the exceptions. */
 KP_CHECK int kp_policy_terms(const struct kp_trust *trust, const struct kp_policy_options *options,
                              struct kp_policy_outcome *out, struct kp_err *err);
-/* Remembers: after the bundle was verified whole, where something will be changed. */
-KP_CHECK int kp_policy_keep(const struct kp_manifest *manifest, const struct kp_trust *trust,
-                            const struct kp_policy_outcome *out, struct kp_err *err);
+/* Remembers what is revoked: after the bundle was verified whole. */
+KP_CHECK int kp_policy_keep_revoked(const struct kp_trust *trust,
+                                    const struct kp_policy_outcome *out, struct kp_err *err);
+/* Remembers the bundle's serial: when nodes are about to be changed, not when a run was refused. */
+KP_CHECK int kp_policy_keep_serial(const struct kp_manifest *manifest,
+                                   const struct kp_policy_outcome *out, struct kp_err *err);
 /* {"threshold", "valid", "insecure", "reason", "downgrade", "expired", "keys_given"} */
 json_t *kp_policy_json(const struct kp_policy_outcome *out, const struct kp_text_list *keys);

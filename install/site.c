@@ -231,10 +231,11 @@ static char *front_path(const struct kp_open_site *open)
     return kp_path_join(open->state_folder, FRONT_FILE);
 }
 
-/* What is on the nodes is known without the bundle from now on: status, reset. */
-static int keep_front(struct kp_open_site *open, struct kp_err *err)
+int kp_site_accept(struct kp_open_site *open, struct kp_err *err)
 {
     kp_auto_free char *path = front_path(open);
+    if (kp_policy_keep_serial(open->site.manifest, &open->policy, err) < 0)
+        return -1;
     return kp_bundle_keep_front(open->bundle, path, err);
 }
 
@@ -280,10 +281,7 @@ static int open_state(struct kp_open_site *open, struct kp_err *err)
     kp_journal_note(open->journal, "run", NULL, NULL,
                     open->site.manifest ? open->site.manifest->name : NULL);
     note_policy(open);
-    if (open->flags & KP_SITE_APPLY && keep_front(open, err) < 0)
-        return -1;
-    if (open->flags & KP_SITE_APPLY &&
-        kp_policy_keep(open->site.manifest, open->trust, &open->policy, err) < 0)
+    if (open->flags & KP_SITE_APPLY && kp_policy_keep_revoked(open->trust, &open->policy, err) < 0)
         return -1;
     return open_audit(open, err);
 }
