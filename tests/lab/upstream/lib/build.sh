@@ -10,10 +10,25 @@
 LANE_A=("${KUBE_PROGRAMS[@]}" etcd pause)
 LANE_B=(debian-base upstreamd hello registry crane oras containerd runc coredns cni-plugins flannel-cni-plugin flannel crictl)
 
+# recipe_of NAME: the function that builds it in the version that is wanted.
+recipe_of() {
+    if is_kube_program "$1"; then
+        if [[ -n ${STAGING_SUBSTITUTES[$UPSTREAM_K8S]:-} ]]; then
+            echo recipe_kubernetes_substitutes
+        else
+            echo recipe_kubernetes
+        fi
+    elif [[ $1-$(component_version "$1") == containerd-2.* ]]; then
+        echo recipe_containerd_2
+    else
+        echo "recipe_$1"
+    fi
+}
+
 # Everything that decides the outcome, and nothing else.
 recipe_digest() {
-    local name=$1 function=recipe_$1
-    ! is_kube_program "$name" || function=recipe_kubernetes
+    local name=$1 function
+    function=$(recipe_of "$name")
     {
         declare -f "$function" own_module go_build
         component_go "$name"
@@ -21,6 +36,9 @@ recipe_digest() {
             crictl | upstreamd | hello) cat "$HERE/go/$name"/* ;;
             flannel) find "$HERE/go/tencent-stub" -type f | sort | xargs cat ;;
             pause) echo "$UPSTREAM_K8S" ;;
+        esac
+        case $function in
+            recipe_kubernetes_substitutes) declare -f kube_flags && echo "${STAGING_SUBSTITUTES[$UPSTREAM_K8S]}" ;;
         esac
     } | sha256sum | cut -c1-12
 }
@@ -31,11 +49,8 @@ component_dir() {
 }
 
 component_build() (
-    local name=$1 dir recipe=recipe_$1 argument=()
-    if is_kube_program "$name"; then
-        recipe=recipe_kubernetes
-        argument=("$name")
-    fi
+    local name=$1 dir recipe
+    recipe=$(recipe_of "$name")
     dir=$(component_dir "$name")
     V=$(component_version "$name")
     OUT=$dir.partial/out
@@ -44,7 +59,7 @@ component_build() (
     cd "$dir.partial/work"
     export CGO_ENABLED=0 GOTOOLCHAIN=local GOWORK=off GO111MODULE=on
     [[ -z $(component_go "$name") ]] || GOTOOLCHAIN=go$(component_go "$name")
-    "$recipe" "${argument[@]}"
+    "$recipe" "$name"
     mv "$OUT" "$dir"
     rm -rf "$dir.partial"
 )

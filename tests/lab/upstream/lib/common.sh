@@ -22,10 +22,24 @@ declare -A VERSION=(
     [registry]=3.0.0 [crane]=0.20.6 [oras]=1.3.4 [upstreamd]=1 [hello]=1 [debian-base]=12
 )
 
+# What another minor of Kubernetes came with; else the above.
+VERSION+=(
+    [containerd@1.31]=2.1.9 [pause@1.31]=3.10
+    [containerd@1.32]=2.1.9 [pause@1.32]=3.10
+)
+
+# shellcheck disable=SC2034 # for other parts
+# Staging modules that cannot be had in the release's own patch: the newest earlier one stands in.
+declare -A STAGING_SUBSTITUTES=(
+    [1.31.14]="cri-client@v0.31.4 csi-translation-lib@v0.31.12 endpointslice@v0.31.4 kube-controller-manager@v0.31.5 kube-proxy@v0.31.5 kube-scheduler@v0.31.10"
+    [1.32.13]="csi-translation-lib@v0.32.10 endpointslice@v0.32.6 kube-controller-manager@v0.32.6 kube-proxy@v0.32.7 kube-scheduler@v0.32.10"
+)
+
 # The Go that upstream released the component with, or the nearest that can be had.
 declare -A GO_VERSION=(
     [containerd]=1.23.12 [runc]=1.23.12 [etcd]=1.25.12 [coredns]=1.22.12 [cni-plugins]=1.22.12
     [flannel-cni-plugin]=1.22.12 [flannel]=1.26.0 [crictl]=1.23.12
+    [containerd@1.31]=1.24.7 [containerd@1.32]=1.24.7
     [registry]=1.23.12 [crane]=1.24.7 [oras]=1.25.12 [upstreamd]=1.23.12 [hello]=1.23.12
 )
 
@@ -55,11 +69,15 @@ is_kube_program() {
 }
 
 component_version() {
-    if is_kube_program "$1"; then echo "$UPSTREAM_K8S"; else echo "${VERSION[$1]}"; fi
+    if is_kube_program "$1"; then
+        echo "$UPSTREAM_K8S"
+    else
+        echo "${VERSION[$1@${UPSTREAM_K8S%.*}]:-${VERSION[$1]}}"
+    fi
 }
 
 component_go() {
-    if is_kube_program "$1"; then kube_go "$UPSTREAM_K8S"; else echo "${GO_VERSION[$1]:-}"; fi
+    if is_kube_program "$1"; then kube_go "$UPSTREAM_K8S"; else echo "${GO_VERSION[$1@${UPSTREAM_K8S%.*}]:-${GO_VERSION[$1]:-}}"; fi
 }
 
 # When a process began, in clock ticks since boot: with the pid it names one process for good.

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# shellcheck disable=SC2153 # VERSION comes from common.sh
 #
 # The files that the real hosts serve, at the same paths and with the same members, made of the
 # built components: $dir/dl is dl.k8s.io, $dir/github is github.com.
@@ -42,7 +41,8 @@ kube_files() {
 }
 
 containerd_files() {
-    local version=${VERSION[containerd]} name to
+    local version name to
+    version=$(component_version containerd)
     name=containerd-$version-linux-amd64.tar.gz
     to=$1/github/containerd/containerd/releases/download/v$version
     mkdir "$1/tmp"
@@ -53,7 +53,8 @@ containerd_files() {
 }
 
 etcd_files() {
-    local version=${VERSION[etcd]} name to
+    local version name to
+    version=$(component_version etcd)
     name=etcd-v$version-linux-amd64
     to=$1/github/etcd-io/etcd/releases/download/v$version
     mkdir "$1/tmp"
@@ -64,17 +65,18 @@ etcd_files() {
 }
 
 other_files() {
-    local version=${VERSION[cni-plugins]} to
+    local version to
+    version=$(component_version cni-plugins)
     to=$1/github/containernetworking/plugins/releases/download/v$version
     archive "$to/cni-plugins-linux-amd64-v$version.tgz" "$(component_dir cni-plugins)" .
     (cd "$to" && sha256sum ./*.tgz | sed 's,\./,,' >"cni-plugins-linux-amd64-v$version.tgz.sha256")
 
-    version=${VERSION[crictl]}
+    version=$(component_version crictl)
     to=$1/github/kubernetes-sigs/cri-tools/releases/download/v$version
     archive "$to/crictl-v$version-linux-amd64.tar.gz" "$(component_dir crictl)" crictl
     printf %s "$(sha256_of "$to/crictl-v$version-linux-amd64.tar.gz")" >"$to/crictl-v$version-linux-amd64.tar.gz.sha256"
 
-    version=${VERSION[runc]}
+    version=$(component_version runc)
     to=$1/github/opencontainers/runc/releases/download/v$version
     mkdir -p "$to"
     cp -l "$(component_dir runc)/runc" "$to/runc.amd64"
@@ -84,7 +86,8 @@ other_files() {
 # Flannel's own manifest with three changes: the names of the two images as this upstream has them,
 # and the CNI version that the plugin built here speaks.
 flannel_manifest() {
-    local to=$1/github/flannel-io/flannel/releases/download/v${VERSION[flannel]}
+    local to
+    to=$1/github/flannel-io/flannel/releases/download/v$(component_version flannel)
     mkdir -p "$to"
     sed -e "s,image: .*/flannel-cni-plugin:.*,image: $(image_ref flannel-cni-plugin)," \
         -e "s,image: .*/flannel:.*,image: $(image_ref flannel)," \

@@ -11,10 +11,10 @@ IMAGES=(kube-apiserver kube-controller-manager kube-scheduler kube-proxy pause c
 image_ref() {
     case $1 in
         kube-*) echo "registry.k8s.io/$1:v$UPSTREAM_K8S" ;;
-        pause) echo "registry.k8s.io/pause:${VERSION[pause]}" ;;
-        coredns) echo "registry.k8s.io/coredns/coredns:v${VERSION[coredns]}" ;;
-        etcd) echo "registry.k8s.io/etcd:${VERSION[etcd]}-0" ;;
-        flannel | flannel-cni-plugin) echo "docker.io/flannel/$1:v${VERSION[$1]}" ;;
+        pause) echo "registry.k8s.io/pause:$(component_version pause)" ;;
+        coredns) echo "registry.k8s.io/coredns/coredns:v$(component_version coredns)" ;;
+        etcd) echo "registry.k8s.io/etcd:$(component_version etcd)-0" ;;
+        flannel | flannel-cni-plugin) echo "docker.io/flannel/$1:v$(component_version "$1")" ;;
         hello) echo "docker.io/kpacklab/hello:1" ;;
     esac
 }

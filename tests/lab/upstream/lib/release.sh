@@ -7,17 +7,19 @@
 # Fills templates/release.yaml.in for $UPSTREAM_K8S: @REF@ and @DIGEST@ from the image named on the
 # line, @SHA256@ from the file that the url above it names.
 release_entry() {
-    local line name="" version="" url="" k8s_minor=${UPSTREAM_K8S%.*} api=v1beta3 file
+    local line name="" version="" url="" k8s_minor=${UPSTREAM_K8S%.*} api=v1beta3 file containerd_config=2
     ((${k8s_minor#1.} <= 30)) || api=v1beta4
+    [[ $(component_version containerd) == 1.* ]] || containerd_config=3
     while IFS= read -r line; do
         line=${line//@K8S@/$UPSTREAM_K8S}
         line=${line//@KUBEADM_API@/$api}
-        line=${line//@CONTAINERD@/${VERSION[containerd]}}
-        line=${line//@RUNC@/${VERSION[runc]}}
-        line=${line//@CRICTL@/${VERSION[crictl]}}
-        line=${line//@CNI_PLUGINS@/${VERSION[cni-plugins]}}
-        line=${line//@ETCD@/${VERSION[etcd]}}
-        line=${line//@FLANNEL@/${VERSION[flannel]}}
+        line=${line//@CONTAINERD_CONFIG@/$containerd_config}
+        line=${line//@CONTAINERD@/$(component_version containerd)}
+        line=${line//@RUNC@/$(component_version runc)}
+        line=${line//@CRICTL@/$(component_version crictl)}
+        line=${line//@CNI_PLUGINS@/$(component_version cni-plugins)}
+        line=${line//@ETCD@/$(component_version etcd)}
+        line=${line//@FLANNEL@/$(component_version flannel)}
         [[ ! $line =~ name:\ ([a-z-]+),\ ref ]] || name=${BASH_REMATCH[1]}
         [[ ! $line =~ version:\ \"([^\"]+)\" ]] || version=${BASH_REMATCH[1]}
         [[ ! $line =~ url:\ (.+)$ ]] || url=${BASH_REMATCH[1]}

@@ -137,16 +137,28 @@ push_image() {
     lab_crane push "$dir" "$ref" >>"$UPSTREAM_DIR/log/push.log" 2>&1 || die "cannot push $ref: see $UPSTREAM_DIR/log/push.log"
 }
 
+# What it serves already stays, as far as it is still in the cache: others may be at it.
+served_versions() {
+    local version
+    [[ ! -f $UPSTREAM_DIR/served ]] || while read -r version; do
+        [[ ! -d $(UPSTREAM_K8S=$version files_dir) ]] || echo "$version"
+    done <"$UPSTREAM_DIR/served"
+    printf '%s\n' "${K8S_VERSIONS[@]}"
+}
+
 publish() {
-    local version name
-    rm -rf "$UPSTREAM_DIR/www.new"
+    local version name served
+    mapfile -t served < <(served_versions | sort -uV)
+    rm -rf "$UPSTREAM_DIR/www.new" "$UPSTREAM_DIR/www.old"
     mkdir -p "$UPSTREAM_DIR/www.new"
-    for version in "${K8S_VERSIONS[@]}"; do
+    for version in "${served[@]}"; do
         UPSTREAM_K8S=$version
         cp -rs --remove-destination "$(files_dir)"/. "$UPSTREAM_DIR/www.new"
     done
-    rm -rf "$UPSTREAM_DIR/www"
+    [[ ! -d $UPSTREAM_DIR/www ]] || mv "$UPSTREAM_DIR/www" "$UPSTREAM_DIR/www.old"
     mv "$UPSTREAM_DIR/www.new" "$UPSTREAM_DIR/www"
+    rm -rf "$UPSTREAM_DIR/www.old"
+    printf '%s\n' "${served[@]}" >"$UPSTREAM_DIR/served"
     start_all
     for version in "${K8S_VERSIONS[@]}"; do
         UPSTREAM_K8S=$version
@@ -188,6 +200,7 @@ cmd_down() {
         service_stop "$name"
     done
     hosts_remove
+    rm -f "$UPSTREAM_DIR/served"
     say "down"
 }
 
