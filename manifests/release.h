@@ -100,8 +100,11 @@ struct kp_kubernetes_version {
     char full[24];  /* "1.30.14", or "" */
 };
 bool kp_kubernetes_version_parse(const char *text, struct kp_kubernetes_version *out);
+/* Of known[] the one whose last number is nearest to wanted's ("1.30.9" or "v1.30"); borrowed; NULL
+ * where count is 0. The numbers before the last are not looked at. */
+const char *kp_kubernetes_nearest(const char *wanted, const char *const *known, size_t count);
 /* The release of that version, or the default one where no patch was named. KP_USAGE: unknown, with
- * what the file knows. */
+ * what the file knows and what is nearest. */
 KP_CHECK int kp_releases_find(const struct kp_releases *releases, const char *kubernetes,
                               const struct kp_release **out, struct kp_err *err);
 /* KP_USAGE where it is not there, with what there is. */

@@ -48,6 +48,41 @@ static const char *known_versions(struct kp_arena *arena, const struct kp_releas
     return out;
 }
 
+static uint64_t last_number(const char *version)
+{
+    const char *dot = strrchr(version, '.');
+    uint64_t n = 0;
+    return dot && kp_parse_u64(kp_slice_of(dot + 1), UINT32_MAX, &n) ? n : 0;
+}
+
+const char *kp_kubernetes_nearest(const char *wanted, const char *const *known, size_t count)
+{
+    const char *best = NULL;
+    uint64_t want = last_number(wanted), least = UINT64_MAX;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t have = last_number(known[i]);
+        uint64_t distance = have > want ? have - want : want - have;
+        // Of two that are as near the newer one.
+        if (distance < least || (distance == least && have > want)) {
+            least = distance;
+            best = known[i];
+        }
+    }
+    return best;
+}
+
+static const char *nearest_release(const struct kp_releases *releases,
+                                   const struct kp_kubernetes_version *wanted)
+{
+    const char *known[KP_RELEASES_MAX];
+    size_t n = 0;
+    for (; n < releases->count && n < KP_RELEASES_MAX; n++)
+        known[n] = releases->items[n].version;
+    return wanted->full[0] && strcmp(wanted->minor, releases->minor) == 0
+               ? kp_kubernetes_nearest(wanted->full, known, n)
+               : releases->default_version;
+}
+
 int kp_releases_find(const struct kp_releases *releases, const char *kubernetes,
                      const struct kp_release **out, struct kp_err *err)
 {
@@ -65,8 +100,10 @@ int kp_releases_find(const struct kp_releases *releases, const char *kubernetes,
     kp_auto(kp_arena) arena = kp_arena_new();
     kp_fail_as(err, KP_USAGE, "unknown_release", "%s does not know Kubernetes %s%s", releases->path,
                kubernetes[0] == 'v' ? "" : "v", kubernetes);
-    return kp_hint(err, "it knows %s; another release file can be given by --release FILE",
-                   known_versions(arena, releases));
+    return kp_hint(err,
+                   "it knows %s; the nearest is v%s; another release file can be given by "
+                   "--release FILE",
+                   known_versions(arena, releases), nearest_release(releases, &version));
 }
 
 int kp_release_network(const struct kp_release *release, const char *name,

@@ -14,8 +14,8 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* "v1.30, v1.31" of the folder's v*.yaml. */
-static const char *known_minors(struct kp_arena *arena, const char *folder)
+/* "v1.30, v1.31; the nearest is v1.31" of the folder's v*.yaml. */
+static const char *known_minors(struct kp_arena *arena, const char *folder, const char *minor)
 {
     const char *names[RELEASE_FILES_MAX], *out = "";
     size_t count = 0;
@@ -28,7 +28,8 @@ static const char *known_minors(struct kp_arena *arena, const char *folder)
     qsort(names, count, sizeof(*names), compare_names);
     for (size_t i = 0; i < count; i++)
         out = kp_arena_printf(arena, "%s%s%s", out, i ? ", " : "", names[i]);
-    return out;
+    const char *nearest = kp_kubernetes_nearest(minor, names, count);
+    return nearest ? kp_arena_printf(arena, "%s; the nearest is %s", out, nearest) : "none";
 }
 
 int kp_sources_release(struct kp_releases **out, const char *kubernetes, const char *file,
@@ -44,11 +45,11 @@ int kp_sources_release(struct kp_releases **out, const char *kubernetes, const c
     const char *path = kp_arena_printf(arena, "%s/v%s.yaml", folder, version.minor);
     if (kp_file_exists(path))
         return kp_releases_load(out, path, err);
-    const char *known = known_minors(arena, folder);
+    const char *known = known_minors(arena, folder, version.minor);
     kp_fail_as(err, KP_USAGE, "unknown_release", "--k8s %s: there is no release file for v%s",
                kubernetes, version.minor);
     return kp_hint(err, "in %s: %s; give your own by --release FILE (docs/releases.md)", folder,
-                   *known ? known : "none");
+                   known);
 }
 
 static int match_manifest(struct kp_plan *plan, const char *path, struct kp_err *err)

@@ -43,6 +43,53 @@ Test(release, the_one_that_ships)
 }
 
 static const struct {
+    const char *minor, *newest, *kubeadm_api, *pause;
+    unsigned containerd_config;
+} shipped[] = {
+    {"v1.30", "1.30.14", "v1beta3", "registry.k8s.io/pause:3.9", 2},
+    {"v1.31", "1.31.14", "v1beta4", "registry.k8s.io/pause:3.10", 3},
+    {"v1.32", "1.32.13", "v1beta4", "registry.k8s.io/pause:3.10", 3},
+    {"v1.33", "1.33.13", "v1beta4", "registry.k8s.io/pause:3.10", 3},
+    {"v1.34", "1.34.11", "v1beta4", "registry.k8s.io/pause:3.10.1", 4},
+    {"v1.35", "1.35.8", "v1beta4", "registry.k8s.io/pause:3.10.1", 4},
+    {"v1.36", "1.36.4", "v1beta4", "registry.k8s.io/pause:3.10.2", 4},
+};
+
+static bool has_image(const struct kp_release *release, const char *reference)
+{
+    for (size_t i = 0; i < release->core.image_count; i++)
+        if (strcmp(release->core.images[i].reference, reference) == 0)
+            return true;
+    return false;
+}
+
+Test(release, all_that_ship)
+{
+    for (size_t i = 0; i < KP_COUNT(shipped); i++) {
+        kp_auto(kp_releases) releases = NULL;
+        const struct kp_release *release;
+        struct kp_err err = KP_ERR_INIT;
+        kp_auto_free char *path = kp_asprintf(KP_RELEASES "/%s.yaml", shipped[i].minor);
+        cr_assert_eq(kp_releases_load(&releases, path, &err), 0, "%s", err.message);
+        cr_assert_eq(kp_releases_find(releases, shipped[i].minor, &release, &err), 0, "%s",
+                     err.message);
+        cr_assert_str_eq(release->version, shipped[i].newest);
+        cr_assert_str_eq(release->kubeadm_api, shipped[i].kubeadm_api);
+        cr_assert_eq(release->containerd_config, shipped[i].containerd_config);
+        cr_assert(has_image(release, shipped[i].pause), "%s", shipped[i].minor);
+    }
+}
+
+Test(release, nearest)
+{
+    static const char *const known[] = {"1.30.4", "1.30.8", "1.30.14"};
+    cr_assert_str_eq(kp_kubernetes_nearest("1.30.5", known, 3), "1.30.4");
+    cr_assert_str_eq(kp_kubernetes_nearest("1.30.6", known, 3), "1.30.8", "the newer of two");
+    cr_assert_str_eq(kp_kubernetes_nearest("1.30.99", known, 3), "1.30.14");
+    cr_assert_null(kp_kubernetes_nearest("1.30.99", known, 0));
+}
+
+static const struct {
     const char *text, *minor, *full;
 } versions[] = {
     {"v1.30", "1.30", ""},        {"1.30", "1.30", ""},   {"v1.30.14", "1.30", "1.30.14"},
