@@ -3,6 +3,7 @@
 
 #include "core/file.h"
 #include "core/text.h"
+#include "install/kubespray.h"
 #include "install/network.h"
 #include "manifests/yaml.h"
 
@@ -337,6 +338,16 @@ static const char **read_texts(struct kp_yaml_reader *r, const struct loading *l
     return r->failed ? NULL : copy_texts(l, texts, *count);
 }
 
+static void read_version(struct kp_yaml_reader *r, const struct loading *l)
+{
+    const char *version = kp_yaml_text(r, "version", NULL);
+    if (!version)
+        return;
+    if (version[0] != 'v' || !kp_text_dns_name(version, 32))
+        kp_yaml_complain(r, "version", "%s is not a version like v1.30 or v1.30.14", version);
+    l->inventory->kubernetes.version = copy(l, version);
+}
+
 static int read_kubernetes(const struct loading *l, const struct kp_yaml *map)
 {
     static const char *const swap[] = {"off", "keep", NULL};
@@ -345,6 +356,7 @@ static int read_kubernetes(const struct loading *l, const struct kp_yaml *map)
     struct kp_yaml_reader r = kp_yaml_read(map ? map : &empty, l->err);
     const char *network = kp_yaml_text(&r, "network", NULL);
     v->kubernetes.network = network ? copy(l, network) : NULL;
+    read_version(&r, l);
     read_endpoint(&r, l);
     read_networks(&r, l);
     v->kubernetes.ignore_preflight =
@@ -377,10 +389,6 @@ static int read_mirror(const struct loading *l, const struct kp_yaml *map)
 
 static int read_root(struct loading *l, const struct kp_yaml *root)
 {
-    if (kp_yaml_get(root, "all"))
-        return kp_yaml_fail(root, l->err,
-                            "this is a Kubespray inventory; write it in the form of "
-                            "docs/inventory.md");
     struct kp_yaml_reader r = kp_yaml_read(root, l->err);
     const char *cluster = kp_yaml_text_required(&r, "cluster");
     if (!r.failed && (!kp_text_dns_name(cluster, 63) || strchr(cluster, '.')))
@@ -400,6 +408,21 @@ static int read_root(struct loading *l, const struct kp_yaml *root)
     return read_nodes(l, nodes);
 }
 
+/* Puts our form of a Kubespray inventory in its place. */
+static int convert(const struct loading *l, struct kp_yaml_document **document)
+{
+    struct kp_inventory *inventory = l->inventory;
+    kp_auto_value(kp_buf) text = KP_BUF(KP_YAML_MAX), notes = KP_BUF(KP_YAML_MAX);
+    kp_auto_free char *name = kp_asprintf("%s (as kinstall convert writes it)", inventory->path);
+    if (kp_kubespray_convert(&text, &notes, inventory->path, kp_yaml_root(*document), l->err) < 0)
+        return -1;
+    if (notes.len)
+        inventory->notes = kp_arena_strndup(inventory->arena, notes.data, notes.len);
+    kp_yaml_document_free(*document);
+    *document = NULL;
+    return kp_yaml_parse(document, kp_buf_slice(&text), name, l->err);
+}
+
 int kp_inventory_load(struct kp_inventory **out, const char *path, struct kp_err *err)
 {
     kp_auto(kp_yaml_document) document = NULL;
@@ -410,6 +433,8 @@ int kp_inventory_load(struct kp_inventory **out, const char *path, struct kp_err
     inventory->path = kp_arena_strdup(inventory->arena, path);
     kp_auto_free char *folder = kp_path_dir(path);
     struct loading l = {.inventory = inventory, .folder = folder, .err = err};
+    if (kp_kubespray_is(kp_yaml_root(document)) && convert(&l, &document) < 0)
+        return -1;
     if (read_root(&l, kp_yaml_root(document)) < 0)
         return -1;
     for (size_t i = 0; i < inventory->node_count; i++) {
@@ -432,10 +457,23 @@ void kp_inventory_free(struct kp_inventory *inventory)
     kp_free(inventory);
 }
 
+/* v1.30 is any v1.30.x. */
+static bool is_version(const char *version, const char *wanted)
+{
+    size_t len = strlen(wanted);
+    return strncmp(version, wanted, len) == 0 && (!version[len] || version[len] == '.');
+}
+
 int kp_inventory_check_bundle(const struct kp_inventory *inventory,
                               const struct kp_manifest *manifest, struct kp_err *err)
 {
-    const char *network = inventory->kubernetes.network;
+    const char *network = inventory->kubernetes.network, *version = inventory->kubernetes.version;
+    if (version && !is_version(manifest->kubernetes, version)) {
+        kp_fail_as(err, KP_MISSING, "version_missing",
+                   "%s: kubernetes.version: %s is asked for, the bundle carries %s",
+                   inventory->path, version, manifest->kubernetes);
+        return kp_hint(err, "change the inventory, or make a bundle with --k8s %s", version);
+    }
     if (network && strcmp(network, manifest->network) != 0) {
         kp_fail_as(err, KP_MISSING, "network_missing",
                    "%s: kubernetes.network: %s is asked for, the bundle carries %s",

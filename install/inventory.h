@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hosts.yaml: which nodes there are, how they are reached, what the cluster shall be. Own form only
- * (a Kubespray inventory is recognised by its top-level `all:` and refused with a clear word until
- * it is read too). docs/inventory.md documents every key. Errors: hosts.yaml:14:7:
- * nodes[2].address: …
+ * hosts.yaml: which nodes there are, how they are reached, what the cluster shall be; in our own
+ * form or Kubespray's (install/kubespray.h). docs/inventory.md documents every key. Errors:
+ * hosts.yaml:14:7: nodes[2].address: …
  */
 #pragma once
 
@@ -35,12 +34,14 @@ struct kp_node {
 };
 struct kp_inventory {
     struct kp_arena *arena;
-    const char *path; /* as given */
+    const char *path;  /* as given */
+    const char *notes; /* of a Kubespray inventory: lines about what was not taken over; or NULL */
     const char
         *cluster; /* DNS label; names the endpoint <cluster>.kpack.internal and the state folder */
     struct kp_node *nodes; /* control planes first, else the order of the file */
     size_t node_count, control_plane_count;
     struct {
+        const char *version;  /* "v1.30" or "v1.30.14": what the bundle must be; NULL: any */
         const char *network;  /* NULL: the bundle's */
         const char *endpoint; /* "local" | "first" | host:port of an external load balancer */
         const char *pods, *services, *domain; /* 10.233.64.0/18, 10.233.0.0/18, cluster.local */

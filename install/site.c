@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "install/site.h"
+#include "manifests/yaml.h"
 
 #include "bundle/set.h"
 #include "core/file.h"
@@ -286,6 +287,24 @@ static int open_state(struct kp_open_site *open, struct kp_err *err)
     return open_audit(open, err);
 }
 
+/* Of a Kubespray inventory: what was not taken over, the mere variables in one line. */
+static void show_notes(const struct kp_open_site *open)
+{
+    struct kp_slice notes = kp_slice_of(open->inventory->notes), line;
+    kp_auto_value(kp_buf) names = KP_BUF(KP_YAML_MAX);
+    while (notes.ptr && kp_slice_line(&notes, &line)) {
+        kp_auto_free char *text = kp_strndup(line.ptr, line.len);
+        const char *name = strrchr(text, ' ');
+        if (name && strchr(text, ' ') == name && name[-1] == ':') // file:line: name
+            kp_buf_addf(&names, "%s%s", names.len ? " " : "", name + 1);
+        else
+            kp_screen_line(open->screen, "inventory  %s", text);
+    }
+    if (names.len)
+        kp_screen_line(open->screen, "inventory  of Kubespray; without a meaning here: %s",
+                       kp_buf_slice(&names).ptr);
+}
+
 int kp_site_open(struct kp_open_site **out, const struct kp_site_options *options, int flags,
                  struct kp_err *err)
 {
@@ -302,6 +321,8 @@ int kp_site_open(struct kp_open_site **out, const struct kp_site_options *option
     if (kp_inventory_load(&open->inventory, options->inventory, err) < 0)
         return -1;
     open->state_folder = kp_inventory_state_folder(open->inventory);
+    if (flags & KP_SITE_APPLY)
+        show_notes(open);
     if (load_trust(open, err) < 0)
         return -1;
     if (options->bundle && verify_bundle(open, err) < 0)

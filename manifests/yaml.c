@@ -276,6 +276,11 @@ const struct kp_yaml *kp_yaml_root(const struct kp_yaml_document *document)
     return document->root;
 }
 
+const char *kp_yaml_name(const struct kp_yaml *at)
+{
+    return at->document->name;
+}
+
 struct kp_arena *kp_yaml_arena(struct kp_yaml_document *document)
 {
     return document->arena;

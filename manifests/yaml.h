@@ -34,6 +34,7 @@ KP_CHECK int kp_yaml_load(struct kp_yaml_document **out, const char *path, struc
 void kp_yaml_document_free(struct kp_yaml_document *document);
 KP_DEFINE_AUTO(kp_yaml_document);
 const struct kp_yaml *kp_yaml_root(const struct kp_yaml_document *document);
+const char *kp_yaml_name(const struct kp_yaml *at); /* of its document, as given */
 struct kp_arena *
 kp_yaml_arena(struct kp_yaml_document *document); /* lives as long as the document */
 

@@ -83,7 +83,7 @@ Test(inventory, says_line_column_and_field)
         {HEAD CP "ssh: {sudo: hunter2}\n", "sudo"},
         {HEAD CP "mirror: {port: 70000}\n", "port"},
         {HEAD CP "mirror: {folder: relative}\n", "absolute path"},
-        {"all:\n  hosts: {}\n", "Kubespray inventory"},
+        {"all:\n  hosts: {}\n", "kube_control_plane has no hosts"},
         {HEAD HEAD CP, "cluster"},
     };
     for (size_t i = 0; i < KP_COUNT(bad); i++) {
