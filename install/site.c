@@ -330,7 +330,8 @@ int kp_site_open(struct kp_open_site **out, const struct kp_site_options *option
     if (!options->bundle && flags & KP_SITE_KEPT_FRONT && open_kept_front(open, err) < 0)
         return -1;
     fill_site(open);
-    if (open_state(open, err) < 0)
+    if (kp_previous_load(&open->site.previous, open->state_folder, err) < 0 ||
+        open_state(open, err) < 0)
         return -1;
     *out = kp_steal(&open);
     return 0;

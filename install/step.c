@@ -93,6 +93,14 @@ static bool come_back(struct kp_site *site, struct kp_site_node *node, const str
     return false;
 }
 
+static bool any_failed(const struct kp_site *site)
+{
+    for (size_t i = 0; i < site->node_count; i++)
+        if (site->nodes[i].failed)
+            return true;
+    return false;
+}
+
 static int run_on_node(void *user, size_t item, unsigned worker, struct kp_err *err)
 {
     (void)worker;
@@ -100,6 +108,8 @@ static int run_on_node(void *user, size_t item, unsigned worker, struct kp_err *
     struct kp_site *site = running->site;
     struct kp_site_node *node = running->nodes[item];
     struct kp_err failure = KP_ERR_INIT;
+    if (running->step->halting && any_failed(site))
+        return 0;
     int result = try_step(site, running->step, node, &failure);
     if (result < 0 && come_back(site, node, &failure))
         result = try_step(site, running->step, node, &failure);
@@ -116,20 +126,12 @@ static int run_on_node(void *user, size_t item, unsigned worker, struct kp_err *
     return 0; // the other nodes go on
 }
 
-static bool any_failed(const struct kp_site *site)
-{
-    for (size_t i = 0; i < site->node_count; i++)
-        if (site->nodes[i].failed)
-            return true;
-    return false;
-}
-
 static int run_step(struct kp_site *site, const struct kp_step *step, struct kp_err *err)
 {
     kp_auto_free struct kp_site_node **nodes =
         kp_alloc_array(site->node_count + 1, sizeof(struct kp_site_node *));
     size_t n = 0;
-    if (step->whole && any_failed(site))
+    if ((step->whole || step->halting) && any_failed(site))
         return 0;
     for (size_t i = 0; i < site->node_count; i++)
         if (takes_part(site, step, i) && !site->nodes[i].failed)
@@ -137,7 +139,9 @@ static int run_step(struct kp_site *site, const struct kp_step *step, struct kp_
     if (step->nodes == KP_STEP_ADMIN)
         n = 1; // nodes[0] stays NULL
     struct running running = {site, step, nodes};
-    unsigned threads = step->serial ? 1 : site->inventory->parallel;
+    unsigned threads = step->halting  ? (site->batch ? site->batch : 1)
+                       : step->serial ? 1
+                                      : site->inventory->parallel;
     return n ? kp_parallel(threads, n, run_on_node, &running, err) : 0;
 }
 
@@ -192,6 +196,14 @@ static int run_phase(struct kp_site *site, const struct kp_step *steps, struct k
     return result;
 }
 
+static bool halts(const struct kp_step *steps)
+{
+    for (; steps->name; steps++)
+        if (steps->halting)
+            return true;
+    return false;
+}
+
 static int run_phases(struct kp_site *site, const struct kp_step *const *phases, size_t count,
                       struct kp_err *err)
 {
@@ -201,7 +213,7 @@ static int run_phases(struct kp_site *site, const struct kp_step *const *phases,
         if (run_phase(site, phases[i], err) < 0)
             return kp_wrap(err, "%s", phases[i]->phase);
         // Nothing can be built on a first control plane that is not there.
-        if (site->nodes[0].failed)
+        if (site->nodes[0].failed || (halts(phases[i]) && any_failed(site)))
             break;
     }
     if (any_failed(site))

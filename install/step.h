@@ -8,6 +8,7 @@
 
 #include "core/screen.h"
 #include "install/inventory.h"
+#include "install/previous.h"
 #include "install/session.h"
 
 #include <pthread.h>
@@ -52,8 +53,10 @@ struct kp_site { /* one run: everything that steps stand on; borrowed by them */
     bool proven_now;          /* the whole verification ran in this run (steps/prove.c) */
     double kubeadm_since;
     unsigned kubeadm_running;
-    struct kp_row *row; /* of the running phase; NULL between phases */
-    struct {            /* while nodes join; secrets, wiped afterwards (steps/join.c) */
+    unsigned batch;              /* nodes at once in a halting step; 0: one */
+    struct kp_previous previous; /* what the mirrors serve beside the bundle, to go back to */
+    struct kp_row *row;          /* of the running phase; NULL between phases */
+    struct {                     /* while nodes join; secrets, wiped afterwards (steps/join.c) */
         char token[24], ca_hash[65];
     } join;
     pthread_mutex_t lock; /* guards row, kubeadm_seconds and whatever steps share */
@@ -83,6 +86,9 @@ struct kp_step {
     int (*describe)(const struct kp_site *site, char *out,
                     size_t size); /* text beside the phase; may be NULL */
     bool whole;                   /* only where no node has failed (prove) */
+    /* upgrade: site->batch nodes at once, none begins once a node has failed, and no later step
+     * or phase either */
+    bool halting;
 };
 /* Counts and shows a change (plan), or notes it in the journal and the node's log (apply). what:
  * "write /etc/…". */

@@ -160,17 +160,44 @@ static int place_bundles(struct kp_site *site, struct kp_site_node *node,
     return place_parcel(site, node, &bundle, from, changed, err);
 }
 
-/* "--bundle PATH --id HEX …": the accepted bundle first, then its bases. */
-static char *serve_options(const struct kp_site *site)
+static void add_served(struct kp_buf *out, const struct kp_site *site, const struct kp_digest *id)
 {
-    kp_auto_value(kp_buf) out = KP_BUF((KP_BASES_MAX + 1) * (KP_PATH_MAX + 128));
+    kp_auto_free char *path = path_of(site, id);
+    kp_buf_addf(out, "%s--bundle %s --id %s", out->len ? " " : "", path, kp_digest_hex(id).hex);
+}
+
+static bool is_current(const struct kp_manifest *m, const struct kp_digest *id)
+{
+    bool found = kp_digest_equal(&m->id, id);
+    for (size_t i = 0; i < m->base_count; i++)
+        found = found || kp_digest_equal(&m->bases[i].id, id);
+    return found;
+}
+
+/* "--bundle PATH --id HEX …": the accepted bundle first, then its bases, then the one before it. */
+static char *serve_options(const struct kp_site *site, bool previous)
+{
+    kp_auto_value(kp_buf) out = KP_BUF((KP_BASES_MAX + 1 + KP_PREVIOUS_MAX) * (KP_PATH_MAX + 128));
     const struct kp_manifest *m = site->manifest;
-    for (size_t i = 0; i <= m->base_count; i++) {
-        const struct kp_digest *id = i ? &m->bases[i - 1].id : &m->id;
-        kp_auto_free char *path = path_of(site, id);
-        kp_buf_addf(&out, "%s--bundle %s --id %s", i ? " " : "", path, kp_digest_hex(id).hex);
-    }
+    for (size_t i = 0; i <= m->base_count; i++)
+        add_served(&out, site, i ? &m->bases[i - 1].id : &m->id);
+    for (size_t i = 0; previous && i < site->previous.count; i++)
+        if (!is_current(m, &site->previous.ids[i]))
+            add_served(&out, site, &site->previous.ids[i]);
     return kp_buf_steal(&out);
+}
+
+/* Whether this mirror has all of what was applied before: a new mirror has not, and need not. */
+static int have_previous(struct kp_site *site, struct kp_site_node *node, bool *there,
+                         struct kp_err *err)
+{
+    *there = true;
+    for (size_t i = 0; i < site->previous.count && *there; i++) {
+        kp_auto_free char *path = path_of(site, &site->previous.ids[i]);
+        if (kp_have_file(node, path, there, err) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 static int place_tls(struct kp_site *site, struct kp_site_node *node, bool *changed,
@@ -193,7 +220,10 @@ static int place_unit(struct kp_site *site, struct kp_site_node *node, bool *cha
                       struct kp_err *err)
 {
     kp_auto(kp_vars) vars = kp_vars_new();
-    kp_auto_free char *bundles = serve_options(site);
+    bool previous;
+    if (have_previous(site, node, &previous, err) < 0)
+        return -1;
+    kp_auto_free char *bundles = serve_options(site, previous);
     kp_auto_free char *host = kp_network_url_host(node->node->address);
     const struct kp_file *program = kp_manifest_file(site->manifest, "kregistry", node->arch);
     kp_vars_set(vars, "program", program->target); // it was placed, so it is there
