@@ -54,6 +54,8 @@ struct kp_file {           /* a file that is placed on nodes */
     uint64_t size;           /* as installed */
     const char *origin;      /* the original URL, or "kpack" for our own programs */
     const char *license;     /* SPDX id, or "" */
+    const char **programs;   /* of a package: those of the bundle's `programs` that it brings;
+                                NULL-terminated, or NULL */
 };
 
 struct kp_image {

@@ -83,6 +83,8 @@ static json_t *dump_file(const struct kp_manifest *m, size_t i)
     set_number(out, "size", file->size);
     set_text(out, "origin", file->origin);
     set_text(out, "license", file->license ? file->license : "");
+    if (file->programs && file->programs[0])
+        set_texts(out, "programs", file->programs);
     return out;
 }
 

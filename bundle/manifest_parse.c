@@ -84,6 +84,19 @@ static const char **read_words(struct kp_json_reader *r, const char *key, size_t
     return texts;
 }
 
+/* What a package brings is among what nodes must have. */
+static const char **read_brought(const struct kp_manifest *m, struct kp_json_reader *r)
+{
+    if (!json_object_get(r->object, "programs"))
+        return NULL;
+    const char **names = read_words(r, "programs", KP_PROGRAMS_MAX, kp_name_ok);
+    for (size_t i = 0; !r->failed && names[i]; i++)
+        if (!has_text(m->programs, names[i]))
+            kp_json_complain(r, "programs", "\"%.64s\" is not among the bundle's programs",
+                             names[i]);
+    return names;
+}
+
 static void check_arch(const struct kp_manifest *m, struct kp_json_reader *r, const char *key,
                        const char *arch)
 {
@@ -177,6 +190,7 @@ static void parse_file(struct parsing *p, struct kp_json_reader *r, size_t i)
     file->size = kp_json_number(r, "size", INT64_MAX);
     file->origin = read_plain(r, "origin");
     file->license = read_plain(r, "license");
+    file->programs = read_brought(p->m, r);
     check_arch(p->m, r, "arch", file->arch);
     check_blob(p->m, r, "blob", &file->blob, file->blob_size);
 }

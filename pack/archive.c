@@ -7,6 +7,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #define READ_BLOCK ((size_t)256 << 10)
@@ -18,6 +19,8 @@ struct walk {
     struct archive *handle;
     int fd;
     char *block;
+    uint64_t left; /* bytes of fd that are still to be read, where it is only a part */
+    bool part;
     struct kp_hash *hash; /* of the stored bytes as they are read; NULL for zip, hashed before */
     int read_errno;
     uint64_t unpacked;
@@ -39,9 +42,12 @@ static la_ssize_t read_stored(struct archive *handle, void *user, const void **b
 {
     struct walk *walk = user;
     ssize_t n;
+    size_t most = walk->part && walk->left < READ_BLOCK ? (size_t)walk->left : READ_BLOCK;
     do
-        n = read(walk->fd, walk->block, READ_BLOCK);
+        n = read(walk->fd, walk->block, most);
     while (n < 0 && errno == EINTR);
+    if (n > 0 && walk->part)
+        walk->left -= (uint64_t)n;
     if (n < 0) {
         walk->read_errno = errno;
         archive_set_error(handle, errno, "%s", kp_strerror(errno));
@@ -78,8 +84,11 @@ static int fail_reading(const struct walk *walk, struct kp_err *err)
     const char *why = archive_error_string(walk->handle);
     kp_fail_as(err, KP_FAILED, "bad_archive", "%s: %s", walk->label,
                why ? why : "not a readable archive");
-    return kp_hint(err, "its digest is right: the file at its source is not an archive of a kind "
-                        "that is known (tar, tar.gz, .xz, .zst, .bz2, zip)");
+    return walk->part
+               ? -1
+               : kp_hint(err,
+                         "its digest is right: the file at its source is not an archive of a kind "
+                         "that is known (tar, tar.gz, .xz, .zst, .bz2, zip)");
 }
 
 /* A zip is read from its end (only there are links marked), so it is hashed beforehand. */
@@ -98,14 +107,19 @@ static int begin_zip(struct walk *walk, struct kp_cache *cache, const struct kp_
     return 0;
 }
 
-static void begin_tar(struct walk *walk)
+static void support_filters(struct walk *walk)
 {
-    walk->hash = kp_hash_new();
-    archive_read_support_format_tar(walk->handle);
     archive_read_support_filter_gzip(walk->handle);
     archive_read_support_filter_xz(walk->handle);
     archive_read_support_filter_zstd(walk->handle);
     archive_read_support_filter_bzip2(walk->handle);
+}
+
+static void begin_tar(struct walk *walk)
+{
+    walk->hash = kp_hash_new();
+    archive_read_support_format_tar(walk->handle);
+    support_filters(walk);
 }
 
 static int walk_open(struct walk *walk, struct kp_cache *cache, const struct kp_digest *digest,
@@ -429,4 +443,65 @@ int kp_archive_list(struct kp_cache *cache, const struct kp_digest *archive, con
     if (result == 0)
         result = list_pass(&walk, each, user, err);
     return settle(&walk, cache, archive, result, err);
+}
+
+static int read_content(struct walk *walk, const char *name, struct kp_buf *out, struct kp_err *err)
+{
+    char block[4096];
+    for (;;) {
+        la_ssize_t n = archive_read_data(walk->handle, block, sizeof(block));
+        if (n < 0)
+            return fail_reading(walk, err);
+        if (n == 0)
+            return 0;
+        if (!kp_buf_add(out, block, (size_t)n))
+            return kp_fail_as(err, KP_FAILED, "too_large", "%s: %s is larger than %zu bytes",
+                              walk->label, name, KP_ARCHIVE_TEXT_MAX);
+    }
+}
+
+static int part_pass(struct walk *walk, const char *wanted, kp_archive_each *each, void *user,
+                     struct kp_err *err)
+{
+    struct archive_entry *entry;
+    char name[KP_ARCHIVE_NAME_MAX + 1];
+    bool more;
+    while (walk_next(walk, &entry, name, &more, err) == 0) {
+        kp_auto_value(kp_buf) content = KP_BUF(KP_ARCHIVE_TEXT_MAX);
+        if (!more)
+            return 0;
+        if (archive_entry_filetype(entry) == AE_IFDIR)
+            continue;
+        bool take = wanted && strcmp(name, wanted) == 0;
+        if ((take ? read_content(walk, name, &content, err) : skip_entry(walk, err)) < 0 ||
+            each(user, name, kp_buf_slice(&content), err) < 0)
+            return -1;
+    }
+    return -1;
+}
+
+int kp_archive_part(const struct kp_archive_part *part, kp_archive_each *each, void *user,
+                    struct kp_err *err)
+{
+    __attribute__((cleanup(walk_release))) struct walk walk = {
+        .label = part->label, .total_max = KP_ARCHIVE_TOTAL_MAX, .part = true, .left = part->len};
+    walk.fd = fcntl(part->fd, F_DUPFD_CLOEXEC, 0);
+    if (walk.fd < 0 || lseek(walk.fd, (off_t)part->offset, SEEK_SET) < 0)
+        return kp_fail_sys(err, errno, "read %s", part->label);
+    walk.block = kp_alloc(READ_BLOCK);
+    walk.handle = archive_read_new();
+    if (!walk.handle)
+        return kp_fail(err, KP_FAILED, "%s: libarchive does not start", part->label);
+    support_filters(&walk);
+    if (part->kind == KP_ARCHIVE_RPM) {
+        archive_read_support_filter_rpm(walk.handle);
+        archive_read_support_format_cpio(walk.handle);
+    } else {
+        archive_read_support_format_tar(walk.handle);
+    }
+    archive_read_set_read_callback(walk.handle, read_stored);
+    archive_read_set_callback_data(walk.handle, &walk);
+    if (archive_read_open1(walk.handle) != ARCHIVE_OK)
+        return fail_reading(&walk, err);
+    return part_pass(&walk, part->wanted, each, user, err);
 }

@@ -34,6 +34,23 @@ struct kp_archive_limits { /* 0 is the constant above; for tests and small archi
 KP_CHECK int kp_archive_extract(struct kp_cache *cache, const struct kp_digest *archive,
                                 const char *label, struct kp_archive_member *members, size_t count,
                                 const struct kp_archive_limits *limits, struct kp_err *err);
+/* One part of a file that is an archive of its own: a member of a .deb (tar), or a whole RPM (its
+ * payload). */
+enum kp_archive_kind { KP_ARCHIVE_TAR, KP_ARCHIVE_RPM };
+struct kp_archive_part {
+    int fd; /* borrowed; its offset is moved */
+    uint64_t offset, len;
+    enum kp_archive_kind kind;
+    const char *label;  /* for errors */
+    const char *wanted; /* content of this entry is handed out, or NULL */
+};
+#define KP_ARCHIVE_TEXT_MAX ((size_t)1 << 20)
+/* Calls each with the normalised name of every entry that is no folder, and with the content of the
+ * wanted one, of at most KP_ARCHIVE_TEXT_MAX bytes (else empty). No digest is checked. */
+typedef int kp_archive_each(void *user, const char *name, struct kp_slice content,
+                            struct kp_err *err);
+KP_CHECK int kp_archive_part(const struct kp_archive_part *part, kp_archive_each *each, void *user,
+                             struct kp_err *err);
 /* Calls each with the normalised name and size of every regular file. -1 from each stops. */
 KP_CHECK int
 kp_archive_list(struct kp_cache *cache, const struct kp_digest *archive, const char *label,

@@ -72,6 +72,7 @@ static void add_file(struct assembling *a, const struct kp_plan_file *file,
         .size = install->plain_size,
         .origin = file->url,
         .license = file->license,
+        .programs = file->programs,
     };
     add_blob(a, &blob, blob_size, TYPE_FILE);
 }

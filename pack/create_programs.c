@@ -11,14 +11,15 @@ static bool is_carried(const struct kp_plan *plan, const char *program)
     return false;
 }
 
-static bool has_package(const struct kp_plan *plan, const char *package)
+/* A carried package of that family's kind brings it. */
+static bool is_brought(const struct kp_plan *plan, const char *program, enum kp_family family)
 {
+    const char *ending = family == KP_FAMILY_DEBIAN ? ".deb" : ".rpm";
     for (size_t i = 0; i < plan->file_count; i++) {
-        const char *name = plan->files[i].component; // "socat.deb"
-        size_t len = strlen(package);
-        if (strncmp(name, package, len) == 0 &&
-            (strcmp(name + len, ".deb") == 0 || strcmp(name + len, ".rpm") == 0))
-            return true;
+        const char **one = plan->files[i].programs;
+        for (; one && *one && kp_ends_with(plan->files[i].component, ending); one++)
+            if (strcmp(*one, program) == 0)
+                return true;
     }
     return false;
 }
@@ -40,7 +41,8 @@ void kp_plan_programs(const struct kp_plan *plan, void (*line)(void *user, const
         const char *packages = "";
         for (size_t i = 0; plan->programs[i]; i++) {
             const char *package = kp_program_package(plan->programs[i], (enum kp_family)f);
-            if (is_carried(plan, plan->programs[i]) || has_package(plan, package) ||
+            if (is_carried(plan, plan->programs[i]) ||
+                is_brought(plan, plan->programs[i], (enum kp_family)f) ||
                 has_word(packages, package))
                 continue;
             packages = kp_arena_printf(arena, "%s%s%s", packages, *packages ? " " : "", package);

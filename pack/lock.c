@@ -61,6 +61,8 @@ static json_t *file_json(const struct kp_plan_file *file)
         json_array_append_new(installs, item);
     }
     json_object_set_new(out, "install", installs);
+    if (file->programs && file->programs[0])
+        json_object_set_new(out, "programs", texts_json(file->programs));
     return out;
 }
 
@@ -231,6 +233,7 @@ static void read_files(struct kp_json_reader *r, struct kp_plan *plan)
         file->roles = read_roles(&item);
         file->known = true;
         read_installs(&item, file);
+        file->programs = kp_json_texts(&item, "programs", KP_PROGRAMS_MAX, true, NULL);
         end_element(r, &item);
     }
 }

@@ -43,6 +43,7 @@ struct kp_plan_file { /* one download, for one arch */
     const char *local; /* where it lies on this machine; NULL: fetched from url */
     struct kp_plan_install *installs;
     size_t install_count;
+    const char **programs; /* of a package: what of the plan's programs it brings; or NULL */
 };
 struct kp_plan_image {
     const char *reference, *name, *why, *license;

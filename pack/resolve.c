@@ -299,7 +299,8 @@ static int add_package(struct resolving *r, const char *path)
     for (size_t a = 0; r->plan->arches[a]; a++) {
         struct kp_plan_file file = {0};
         bool matches;
-        if (kp_package_describe(r->arena, path, r->plan->arches[a], &file, &matches, r->err) < 0)
+        if (kp_package_describe(r->arena, path, r->plan->arches[a], r->plan->programs, &file,
+                                &matches, r->err) < 0)
             return -1;
         if (matches)
             *add_file(r) = file;

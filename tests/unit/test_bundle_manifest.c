@@ -157,6 +157,8 @@ static const struct flaw {
     {"blob_size differs", "\"blob_size\":", "\"blob_size\":1", "blob"},
     {"control character in the origin", "https://dl.k8s.io", "https://dl\\u001b.k8s.io", "origin"},
     {"zero byte in the origin", "https://dl.k8s.io", "https://dl\\u0000.k8s.io", "bundle.json"},
+    {"a package brings what nodes need not", "\"origin\":\"https://dl",
+     "\"programs\":[\"vi\"],\"origin\":\"https://dl", "programs"},
     {"image reference without tag", "registry.k8s.io/pause:3.9", "registry.k8s.io/pause",
      "reference"},
     {"image media type differs", "\"pause\",", "\"pause\",\"media_type\":\"a/b\",", "duplicate"},
@@ -189,6 +191,24 @@ Test(bundle_manifest, each_flaw_is_refused_and_named)
                   flaws[i].flaw, err.message, flaws[i].said);
         cr_expect(strstr(err.message, "bundle.json") != NULL, "%s: %s", flaws[i].flaw, err.message);
     }
+}
+
+Test(bundle_manifest, what_a_package_brings_goes_there_and_back)
+{
+    kp_auto(kp_manifest) parsed = NULL;
+    kp_auto(kp_manifest) again = NULL;
+    struct kp_err err = KP_ERR_INIT;
+    size_t len, len_again;
+    kp_auto_free char *text = with("\"origin\":\"https://dl",
+                                   "\"programs\":[\"conntrack\"],\"origin\":\"https://dl", &len);
+    cr_assert_eq(kp_manifest_parse(&parsed, (struct kp_slice){text, len}, &err), 0, "%s",
+                 err.message);
+    cr_assert_str_eq(parsed->files[0].programs[0], "conntrack");
+    kp_auto_free char *dumped = kp_manifest_dump(parsed, &len_again);
+    cr_assert_eq(kp_manifest_parse(&again, (struct kp_slice){dumped, len_again}, &err), 0, "%s",
+                 err.message);
+    cr_assert_str_eq(again->files[0].programs[0], "conntrack");
+    cr_assert_null(again->files[0].programs[1]);
 }
 
 /* Elements of a list in another order, missing or doubled: one case per list and change. */

@@ -15,7 +15,7 @@ static const char lock_text[] =
     "\"7031c1b283388d2c2e09b57badb803c05ebed362dc88d84b480cc47f72a21097\",\"size\":5,"
     "\"checked\":\"pinned\",\"license\":\"\",\"roles\":[\"worker\"],\"install\":[{\"name\":"
     "\"runc\","
-    "\"target\":\"/usr/local/sbin/runc\",\"mode\":\"0755\"}]}],"
+    "\"target\":\"/usr/local/sbin/runc\",\"mode\":\"0755\"}],\"programs\":[\"socat\"]}],"
     "\"images\":[{\"reference\":\"registry.k8s.io/pause:3.9\",\"name\":\"pause\",\"digest\":"
     "\"7031c1b283388d2c2e09b57badb803c05ebed362dc88d84b480cc47f72a21097\","
     "\"checked\":\"expected-mismatch\",\"expected\":"
@@ -36,6 +36,7 @@ Test(lock, there_and_back)
     cr_assert_str_eq(plan->waived[0], "a.io/b:1");
     cr_assert_eq(plan->files[0].roles, KP_ROLE_WORKER);
     cr_assert_eq(plan->files[0].installs[0].mode, 0755);
+    cr_assert_str_eq(plan->files[0].programs[0], "socat");
     cr_assert_null(plan->files[0].local);
     cr_assert_eq(plan->images[0].checked, KP_CHECKED_EXPECTED_MISMATCH);
     cr_assert(plan->images[0].known && plan->images[0].has_expected && plan->images[0].pinned);
@@ -44,6 +45,7 @@ Test(lock, there_and_back)
     cr_assert_eq(kp_lock_parse(&again, kp_slice_of(text), "l.json", &err), 0, "%s", err.message);
     kp_auto_free char *twice = kp_lock_dump(again);
     cr_assert_str_eq(text, twice);
+    cr_assert_str_eq(again->files[0].programs[0], "socat");
 }
 
 /* The lock with one piece of text replaced. */
