@@ -8,7 +8,7 @@
 # Two lanes that run side by side; in a lane one after another, so that programs of one source
 # share what is compiled. Both take about as long.
 LANE_A=("${KUBE_PROGRAMS[@]}" etcd pause)
-LANE_B=(debian-base upstreamd hello registry crane oras containerd runc coredns cni-plugins flannel-cni-plugin flannel crictl)
+LANE_B=(debian-base haproxy upstreamd hello registry crane oras containerd runc coredns cni-plugins flannel-cni-plugin flannel crictl)
 
 # recipe_of NAME: the function that builds it in the version that is wanted.
 recipe_of() {

@@ -20,6 +20,7 @@ declare -A VERSION=(
     [containerd]=1.7.27 [runc]=1.2.6 [etcd]=3.5.33 [coredns]=1.11.3 [cni-plugins]=1.4.1
     [flannel-cni-plugin]=0.9.1 [flannel]=0.28.10 [crictl]=1.30.0-standin [pause]=3.9
     [registry]=3.0.0 [crane]=0.20.6 [oras]=1.3.4 [upstreamd]=1 [hello]=1 [debian-base]=12
+    [haproxy]=2.6-debian
 )
 
 # What another minor of Kubernetes came with; else the above.

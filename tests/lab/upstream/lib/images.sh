@@ -6,7 +6,7 @@
 # programs do. The kube-* ones are docker manifest lists, as registry.k8s.io has them; the others
 # are OCI indexes with an attestation child, as builders make them today.
 
-IMAGES=(kube-apiserver kube-controller-manager kube-scheduler kube-proxy pause coredns etcd flannel flannel-cni-plugin hello)
+IMAGES=(kube-apiserver kube-controller-manager kube-scheduler kube-proxy pause coredns etcd flannel flannel-cni-plugin haproxy hello)
 
 image_ref() {
     case $1 in
@@ -15,6 +15,7 @@ image_ref() {
         coredns) echo "registry.k8s.io/coredns/coredns:v$(component_version coredns)" ;;
         etcd) echo "registry.k8s.io/etcd:$(component_version etcd)-0" ;;
         flannel | flannel-cni-plugin) echo "docker.io/flannel/$1:v$(component_version "$1")" ;;
+        haproxy) echo "docker.io/library/haproxy:$(component_version haproxy)" ;;
         hello) echo "docker.io/kpacklab/hello:1" ;;
     esac
 }
@@ -47,10 +48,11 @@ image_fill() {
         etcd) install -D -m 0755 -t "$root/usr/local/bin" "$from"/{etcd,etcdctl,etcdutl} ;;
         flannel) install -D -m 0755 -t "$root/opt/bin" "$from"/{flanneld,install-conf} ;;
         flannel-cni-plugin) install -D -m 0755 "$from/flannel" "$root/flannel" ;;
+        haproxy) cp -a "$from/root/." "$root/" ;;
         hello) install -D -m 0755 "$from/hello-$arch" "$root/hello" ;;
     esac
     [[ -z $(image_base "$name") && $name != pause ]] || return 0
-    mkdir "$root/etc"
+    mkdir -p "$root/etc"
     printf 'root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n' >"$root/etc/passwd"
     printf 'root:x:0:\nnonroot:x:65532:\n' >"$root/etc/group"
     mkdir -m 1777 "$root/tmp"
@@ -66,6 +68,7 @@ image_config() {
         etcd) entrypoint=/usr/local/bin/etcd ;;
         flannel) entrypoint=/opt/bin/flanneld ;;
         flannel-cni-plugin) entrypoint=/flannel ;;
+        haproxy) entrypoint=haproxy user=99:99 ;;
         hello) entrypoint=/hello user=65532:65532 ;;
     esac
     jq -cn --arg e "$entrypoint" --arg u "$user" --arg p "PATH=$path" \

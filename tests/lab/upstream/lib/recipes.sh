@@ -159,3 +159,23 @@ recipe_debian-base() {
         --skip=output/dev bookworm "$OUT/base.tar"
     gzip -n -6 "$OUT/base.tar"
 }
+
+# Debian's, with the libraries that it is linked to, and nothing else; where the real image has it.
+recipe_haproxy() {
+    local library root=$PWD/debian
+    SOURCE_DATE_EPOCH=0 mmdebstrap --quiet --variant=extract --include=haproxy --skip=output/dev --format=directory bookworm "$root"
+    mkdir -p "$OUT/root"/{usr/local/sbin,usr/local/etc/haproxy,lib64,usr/lib}
+    install -m 0755 "$root/usr/sbin/haproxy" "$OUT/root/usr/local/sbin/haproxy"
+    LD_LIBRARY_PATH="" ldd_in "$root" usr/sbin/haproxy >libraries
+    while read -r library; do
+        install -D -m 0755 "$(find "$root/lib" "$root/usr/lib" -name "$library" | head -n 1)" "$OUT/root/usr/lib/$library"
+    done <libraries
+    mv "$OUT/root/usr/lib"/ld-linux-*.so.* "$OUT/root/lib64/"
+    ln -s usr/lib "$OUT/root/lib"
+    chroot "$OUT/root" /usr/local/sbin/haproxy -v
+}
+
+# ldd_in ROOT PROGRAM: names of the libraries that the program needs inside that root.
+ldd_in() {
+    chroot "$1" /lib64/ld-linux-x86-64.so.2 --list "/$2" | awk '$1 ~ /linux-vdso/ { next } { sub(".*/", "", $1); print $1 }'
+}
