@@ -9,6 +9,7 @@
 #include "install/report.h"
 #include "install/site.h"
 #include "install/steps/mark.h"
+#include "install/steps/upgrade.h"
 
 #include <stdio.h>
 
@@ -54,6 +55,8 @@ static int check_nodes(struct kp_open_site *open, bool quiet, struct kp_err *err
     }
     if (!quiet)
         kp_preflight_print_findings(&findings, stderr);
+    if (kp_upgrade_refuse_others(site, err) < 0)
+        return -1;
     end_check(site, &findings, start);
     return 0;
 }

@@ -240,6 +240,17 @@ int kp_site_accept(struct kp_open_site *open, struct kp_err *err)
     return kp_bundle_keep_front(open->bundle, path, err);
 }
 
+int kp_site_bundle_before(struct kp_open_site *open, struct kp_bundle **out, struct kp_err *err)
+{
+    kp_auto_free char *path = front_path(open);
+    *out = NULL;
+    if (!kp_file_exists(path))
+        return 0;
+    int result = kp_bundle_open_front(out, path, open->trust, err);
+    // One that was applied without trust is no reason not to apply another.
+    return result < 0 && err->code == KP_UNTRUSTED ? 0 : result;
+}
+
 static int open_kept_front(struct kp_open_site *open, struct kp_err *err)
 {
     kp_auto_free char *path = front_path(open);

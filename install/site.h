@@ -94,6 +94,10 @@ const char *kp_site_signers(const struct kp_open_site *open);
 KP_CHECK int kp_site_connect(struct kp_open_site *open, struct kp_err *err);
 /* Takes the lock of every node that is connected. */
 KP_CHECK int kp_site_lock_nodes(struct kp_open_site *open, struct kp_err *err);
+/* The front of the bundle that was applied last, by the state folder; *out NULL where none was.
+ * kp_bundle_free. Trust is asked as for the bundle. */
+KP_CHECK int kp_site_bundle_before(struct kp_open_site *open, struct kp_bundle **out,
+                                   struct kp_err *err);
 /* From here on nodes are changed: the bundle's serial is remembered, and its front, by which status
  * and reset know what is on the nodes. */
 KP_CHECK int kp_site_accept(struct kp_open_site *open, struct kp_err *err);

@@ -53,6 +53,12 @@ struct kp_site { /* one run: everything that steps stand on; borrowed by them */
     bool proven_now;          /* the whole verification ran in this run (steps/prove.c) */
     double kubeadm_since;
     unsigned kubeadm_running;
+    struct { /* kinstall upgrade (steps/upgrade.h) */
+        char from[32];
+        double gate_seconds;
+        uint64_t drain_seconds;
+        bool force_drain;
+    } upgrade;
     unsigned batch;              /* nodes at once in a halting step; 0: one */
     struct kp_previous previous; /* what the mirrors serve beside the bundle, to go back to */
     struct kp_row *row;          /* of the running phase; NULL between phases */

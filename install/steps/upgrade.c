@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The steps of an upgrade. Each node: keep, kubeadm, drain, runtime and kubelet, gate, uncordon. */
+#include "install/steps/upgrade.h"
+
+#include "install/journal.h"
+#include "install/steps/common.h"
+#include "install/steps/images.h"
+#include "install/steps/kubeadm.h"
+#include "install/steps/network.h"
+
+#include "core/text.h"
+
+#define UNIT "kpack-upgrade"
+#define CONFIG "/etc/kubernetes/kpack-upgrade.yaml"
+#define KUBEADM_TIMEOUT 1200
+#define IGNORED_MAX ((size_t)64 << 10)
+
+static int check_upgraded(struct kp_site *site, struct kp_site_node *node, bool *done,
+                          struct kp_err *err)
+{
+    bool begun, finished;
+    if (kp_recorded(site, node, KP_UPGRADE_STEP, &begun, &finished, err) < 0)
+        return -1;
+    const json_t *all = json_object_get(node->record, "finished");
+    const char *to = json_string_value(json_object_get(all, KP_UPGRADE_STEP));
+    *done = to && strcmp(to, site->manifest->kubernetes) == 0;
+    return 0;
+}
+
+/* kubeadm reads what the cluster shall be from the cluster: the new version's images and fields go
+ * there first, in the form of the new kubeadm. */
+static int upload_config(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    static const char *const argv[] = {KP_KUBEADM, "init",     "phase", "upload-config",
+                                       "all",      "--config", CONFIG,  NULL};
+    char id[KP_TOKEN_ID_LEN + 1], secret[KP_TOKEN_SECRET_LEN + 1];
+    kp_auto_free char *config = NULL;
+    struct kp_err ignored;
+    // A configuration of init has a token; this one is never made.
+    if (kp_random_word(id, KP_TOKEN_ID_LEN, false, err) < 0 ||
+        kp_random_word(secret, KP_TOKEN_SECRET_LEN, false, err) < 0)
+        return -1;
+    kp_auto_free char *token = kp_asprintf("%s.%s", id, secret);
+    if (kp_kubeadm_init_config(&config, site, token, NULL, err) < 0 ||
+        kp_place_secret(site, node, CONFIG, config, NULL, err) < 0)
+        return -1;
+    int result = kp_ask(site, node, argv, 120, NULL, NULL, err);
+    if (kp_place_removed(site, node, CONFIG, NULL, result < 0 ? &ignored : err) < 0)
+        return -1;
+    return result;
+}
+
+static char *ignored_checks(const struct kp_site *site)
+{
+    kp_auto_value(kp_buf) out = KP_BUF(IGNORED_MAX);
+    for (size_t i = 0; i < site->inventory->kubernetes.ignore_preflight_count; i++)
+        kp_buf_addf(&out, "%s%s", i ? "," : "--ignore-preflight-errors=",
+                    site->inventory->kubernetes.ignore_preflight[i]);
+    return out.len ? kp_buf_steal(&out) : NULL;
+}
+
+/* As a transient unit: a run that died leaves it to the next, which takes up or reads its end. */
+static int run_kubeadm(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    static const char *const env[] = {KP_PATH_ENV, "HOME=/root", NULL};
+    kp_auto_free char *ignored = ignored_checks(site);
+    const char *apply[] = {KP_KUBEADM, "upgrade", "apply", site->manifest->kubernetes,
+                           "--yes",    ignored,   NULL};
+    const char *others[] = {KP_KUBEADM, "upgrade", "node", ignored, NULL};
+    bool first = node == kp_first(site);
+    struct kp_run run = {
+        .argv = first ? apply : others, .env = env, .timeout = KUBEADM_TIMEOUT, .unit = UNIT};
+    kp_auto_value(kp_run_result) result = {0};
+    if (first && upload_config(site, node, err) < 0)
+        return kp_wrap(err, "hand the new configuration to the cluster");
+    kp_step_note(site, node, "kubeadm upgrade %s", first ? "apply" : "node");
+    return kp_step_run(site, node, &run, &result, err);
+}
+
+static int run_phase_here(struct kp_site *site, struct kp_site_node *node,
+                          const struct kp_step *steps, struct kp_err *err)
+{
+    for (; steps->name; steps++)
+        if (steps->apply(site, node, err) < 0)
+            return kp_wrap(err, "%s", steps->name);
+    return 0;
+}
+
+/* A run that died between a program and the restart of its service has left the old one running. */
+static int restart(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    if (kp_place_unit(site, node, "containerd.service", KP_UNIT_RESTART, NULL, err) < 0)
+        return -1;
+    return kp_place_unit(site, node, "kubelet.service", KP_UNIT_RESTART, NULL, err);
+}
+
+static int change_node(struct kp_site *site, struct kp_site_node *node, bool again,
+                       struct kp_err *err)
+{
+    if (kp_place_component(site, node, "kubeadm", NULL, err) < 0 ||
+        run_kubeadm(site, node, err) < 0 || kp_upgrade_drain(site, node, err) < 0)
+        return -1;
+    kp_step_note(site, node, "containerd, kubelet");
+    if (run_phase_here(site, node, kp_steps_runtime, err) < 0 ||
+        run_phase_here(site, node, kp_steps_tools, err) < 0)
+        return -1;
+    return again ? restart(site, node, err) : 0;
+}
+
+/* Whatever went wrong: which node it is, and the way back. */
+static int name_way_back(const struct kp_site *site, const struct kp_site_node *node,
+                         struct kp_err *err)
+{
+    if (err->hint[0])
+        return -1;
+    return kp_hint(err,
+                   "mend it and run the same command again, which goes on from here; or have the "
+                   "node back as it was: kinstall rollback %s -i %s",
+                   node->node->name, site->inventory->path);
+}
+
+static int apply_upgrade(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    struct kp_change change = {.changed = true};
+    const char *cluster = site->inventory->cluster, *to = site->manifest->kubernetes;
+    bool again = kp_was_begun(node, KP_UPGRADE_STEP) &&
+                 !json_object_get(json_object_get(node->record, "finished"), KP_UPGRADE_STEP);
+    kp_auto_free char *what = kp_asprintf("upgrade from %s to %s", site->upgrade.from, to);
+    kp_step_changed(site, node, what, &change);
+    if (kp_upgrade_keep(site, node, site->upgrade.from, err) < 0 ||
+        kp_session_mark(node->session, cluster, KP_UPGRADE_STEP, false, NULL, err) < 0)
+        return -1;
+    if (change_node(site, node, again, err) < 0 || kp_upgrade_gate(site, node, to, err) < 0)
+        return name_way_back(site, node, err);
+    if (kp_upgrade_uncordon(site, node, err) < 0)
+        return -1;
+    return kp_session_mark(node->session, cluster, KP_UPGRADE_STEP, true, to, err);
+}
+
+static int describe_control(const struct kp_site *site, char *out, size_t size)
+{
+    size_t n = kp_control_planes(site);
+    snprintf(out, size, "%zu control plane%s, %s to %s", n, n == 1 ? "" : "s", site->upgrade.from,
+             site->manifest->kubernetes);
+    return 0;
+}
+
+static int describe_workers(const struct kp_site *site, char *out, size_t size)
+{
+    size_t n = site->node_count - kp_control_planes(site);
+    snprintf(out, size, "%zu worker%s, %u at once, %s to %s", n, n == 1 ? "" : "s",
+             site->batch ? site->batch : 1, site->upgrade.from, site->manifest->kubernetes);
+    return 0;
+}
+
+static int describe_images(const struct kp_site *site, char *out, size_t size)
+{
+    snprintf(out, size, "of %s, on all nodes", site->manifest->kubernetes);
+    return 0;
+}
+
+static const struct kp_step images[] = {
+    {.name = "images",
+     .phase = "images",
+     .nodes = KP_STEP_ALL,
+     .apply = kp_images_start,
+     .describe = describe_images},
+    {.name = "images-all", .phase = "images", .nodes = KP_STEP_ALL, .apply = kp_images_finish},
+    {.name = NULL},
+};
+
+static const struct kp_step control[] = {
+    {.name = KP_UPGRADE_STEP,
+     .phase = "control",
+     .nodes = KP_STEP_FIRST,
+     .serial = true,
+     .check = check_upgraded,
+     .apply = apply_upgrade,
+     .describe = describe_control,
+     .halting = true},
+    {.name = KP_UPGRADE_STEP,
+     .phase = "control",
+     .nodes = KP_STEP_OTHER_CONTROL_PLANES,
+     .serial = true,
+     .check = check_upgraded,
+     .apply = apply_upgrade,
+     .halting = true},
+    {.name = "network",
+     .phase = "control",
+     .nodes = KP_STEP_FIRST,
+     .apply = kp_network_apply,
+     .halting = true},
+    {.name = NULL},
+};
+
+static const struct kp_step workers[] = {
+    {.name = KP_UPGRADE_STEP,
+     .phase = "workers",
+     .nodes = KP_STEP_WORKERS,
+     .check = check_upgraded,
+     .apply = apply_upgrade,
+     .describe = describe_workers,
+     .halting = true},
+    {.name = NULL},
+};
+
+const struct kp_step *const *kp_upgrade_phases(size_t *count)
+{
+    static const struct kp_step *const phases[] = {
+        kp_steps_mirror,  kp_steps_prepare, images,        control,       workers,
+        kp_steps_runtime, kp_steps_tools,   kp_steps_init, kp_steps_join, kp_steps_network,
+        kp_steps_addons,  kp_steps_custom,  kp_steps_prove};
+    *count = KP_COUNT(phases);
+    return phases;
+}
