@@ -319,13 +319,46 @@ static void read_networks(struct kp_yaml_reader *r, const struct loading *l)
         kp_yaml_complain(r, "domain", "%s is not a DNS name", v->kubernetes.domain);
 }
 
-static void read_endpoint(struct kp_yaml_reader *r, const struct loading *l)
+/* The map of kube-vip's address, or NULL. */
+static const struct kp_yaml *read_endpoint(struct kp_yaml_reader *r, const struct loading *l)
 {
     const char *endpoint = kp_yaml_text(r, "endpoint", "local");
-    bool word = strcmp(endpoint, "local") == 0 || strcmp(endpoint, "first") == 0;
+    bool vip = strcmp(endpoint, "kube-vip") == 0;
+    bool word = vip || strcmp(endpoint, "local") == 0 || strcmp(endpoint, "first") == 0;
     if (!r->failed && !word && !kp_network_is_host_port(endpoint))
-        kp_yaml_complain(r, "endpoint", "local, first, or host:port of your load balancer");
+        kp_yaml_complain(r, "endpoint",
+                         "local, first, kube-vip, or host:port of your load balancer");
     l->inventory->kubernetes.endpoint = copy(l, endpoint);
+    const struct kp_yaml *map = kp_yaml_map(r, "vip", false);
+    if (!r->failed && vip != (map != NULL))
+        kp_yaml_complain(r, vip ? "endpoint" : "vip",
+                         vip ? "kube-vip needs `vip: {address: …}` beside it"
+                             : "is for `endpoint: kube-vip` only");
+    return map;
+}
+
+static bool is_interface(const char *text)
+{
+    return text[0] && strlen(text) <= 15 && kp_text_plain(text, 15) && !strpbrk(text, " /\"'\\:");
+}
+
+static int read_vip(const struct loading *l, const struct kp_yaml *map)
+{
+    struct kp_inventory *v = l->inventory;
+    if (!map)
+        return 0;
+    struct kp_yaml_reader r = kp_yaml_read(map, l->err);
+    const char *address = kp_yaml_text_required(&r, "address");
+    const char *interface = kp_yaml_text(&r, "interface", NULL);
+    if (!r.failed && !kp_network_is_ip(address))
+        kp_yaml_complain(&r, "address", "%s is not an IP address", address);
+    if (!r.failed && interface && !is_interface(interface))
+        kp_yaml_complain(&r, "interface", "%s is not the name of an interface", interface);
+    if (kp_yaml_finish(&r) < 0)
+        return -1;
+    v->kubernetes.vip_address = copy(l, address);
+    v->kubernetes.vip_interface = interface ? copy(l, interface) : NULL;
+    return 0;
 }
 
 static const char **read_texts(struct kp_yaml_reader *r, const struct loading *l, const char *key,
@@ -357,7 +390,7 @@ static int read_kubernetes(const struct loading *l, const struct kp_yaml *map)
     const char *network = kp_yaml_text(&r, "network", NULL);
     v->kubernetes.network = network ? copy(l, network) : NULL;
     read_version(&r, l);
-    read_endpoint(&r, l);
+    const struct kp_yaml *vip = read_endpoint(&r, l);
     read_networks(&r, l);
     v->kubernetes.ignore_preflight =
         read_texts(&r, l, "ignore_preflight", &v->kubernetes.ignore_preflight_count);
@@ -368,7 +401,7 @@ static int read_kubernetes(const struct loading *l, const struct kp_yaml *map)
             kp_yaml_complain(&r, "resolvers", "%s is not an IP address",
                              v->kubernetes.resolvers[i]);
     v->kubernetes.keep_swap = kp_yaml_choice(&r, "swap", swap, 0) == 1;
-    return kp_yaml_finish(&r);
+    return kp_yaml_finish(&r) < 0 ? -1 : read_vip(l, vip);
 }
 
 static int read_mirror(const struct loading *l, const struct kp_yaml *map)
@@ -444,6 +477,13 @@ int kp_inventory_load(struct kp_inventory **out, const char *path, struct kp_err
             return kp_fail(err, KP_USAGE,
                            "%s:%u: %s: address %s lies in the pods' or services' network", path,
                            node->line, node->name, node->address);
+        const char *vip = inventory->kubernetes.vip_address;
+        if (vip && kp_network_same_ip(vip, node->address))
+            return kp_fail(
+                err, KP_USAGE,
+                "%s: kubernetes.vip.address: %s is the address of %s; kube-vip needs one "
+                "of its own",
+                path, vip, node->name);
     }
     *out = kp_steal(&inventory);
     return 0;

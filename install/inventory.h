@@ -43,8 +43,9 @@ struct kp_inventory {
     struct {
         const char *version;  /* "v1.30" or "v1.30.14": what the bundle must be; NULL: any */
         const char *network;  /* NULL: the bundle's */
-        const char *endpoint; /* "local" | "first" | host:port of an external load balancer */
-        const char *pods, *services, *domain; /* 10.233.64.0/18, 10.233.0.0/18, cluster.local */
+        const char *endpoint; /* "local" | "first" | "kube-vip" | host:port (install/endpoint.h) */
+        const char *vip_address, *vip_interface; /* of kube-vip; interface NULL: it finds its own */
+        const char *pods, *services, *domain;    /* 10.233.64.0/18, 10.233.0.0/18, cluster.local */
         const char *
             *ignore_preflight; /* names for kubeadm's --ignore-preflight-errors; NULL-terminated */
         size_t ignore_preflight_count;

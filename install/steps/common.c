@@ -237,11 +237,7 @@ bool kp_was_begun(const struct kp_site_node *node, const char *step)
 
 char *kp_endpoint(const struct kp_site *site)
 {
-    const char *given = site->inventory->kubernetes.endpoint;
-    if (strchr(given, ':'))
-        return kp_strdup(given);
-    kp_auto_free char *name = kp_inventory_endpoint_name(site->inventory);
-    return kp_asprintf("%s:%d", name, KP_API_PORT);
+    return kp_endpoint_text(site->inventory);
 }
 
 unsigned kp_minor(const struct kp_site *site)

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "install/endpoint.h"
 #include "install/step.h"
 #include "manifests/render.h"
 
@@ -18,7 +19,6 @@
 #define KP_CA_FILE "/etc/kpack/mirror-ca.pem"
 #define KP_KUBECTL_TIMEOUT 60
 #define KP_KUBECTL_OUTPUT_MAX ((size_t)16 << 20)
-#define KP_API_PORT 6443
 
 /* Files, units: the session's request, then kp_step_changed. */
 KP_CHECK int kp_place(struct kp_site *site, struct kp_site_node *node, const char *path,

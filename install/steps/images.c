@@ -78,12 +78,24 @@ void kp_images_read(struct kp_image_state *states, size_t n, struct kp_slice lis
         read_line(states, n, line);
 }
 
+/* What is in the bundle for another way to the API than this site's. */
+static void drop_unneeded(const struct kp_site *site, const struct kp_site_node *node,
+                          struct kp_image_state *states, size_t *n)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < *n; i++)
+        if (kp_endpoint_wants_image(site->inventory, node->node, states[i].image))
+            states[kept++] = states[i];
+    *n = kept;
+}
+
 static int look(struct kp_site *site, struct kp_site_node *node, struct kp_image_state **out,
                 size_t *n, size_t *missing, struct kp_err *err)
 {
     static const char *const argv[] = {KP_CTR, "-n", "k8s.io", "images", "ls", NULL};
     kp_auto_free struct kp_image_state *states =
         kp_images_wanted(site->manifest, node->node->roles, node->arch, n);
+    drop_unneeded(site, node, states, n);
     kp_auto_free char *listing = NULL;
     int status = 0;
     bool there = true;

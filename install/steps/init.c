@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Phase init: kubeadm init on the first control plane, once. */
 #include "install/steps/common.h"
+#include "install/steps/endpoint.h"
 #include "install/steps/images.h"
 #include "install/steps/kubeadm.h"
 #include "install/steps/network.h"
@@ -101,6 +102,8 @@ static int apply_init(struct kp_site *site, struct kp_site_node *node, struct kp
         return -1;
     kp_auto_free char *token = kp_asprintf("%s.%s", id, secret);
     int result = kp_kubeadm_init_config(&config, site, token, NULL, err);
+    if (result == 0)
+        result = kp_endpoint_before_init(site, node, err);
     if (result == 0)
         result = kp_kubeadm_run(site, node, &task, config, err);
     explicit_bzero(secret, sizeof(secret));

@@ -4,7 +4,7 @@
 #include "install/pki.h"
 #include "install/steps/common.h"
 #include "install/steps/kubeadm.h"
-#include "install/steps/prepare.h"
+#include "install/steps/endpoint.h"
 
 #include "core/text.h"
 
@@ -219,9 +219,7 @@ static int apply_join(struct kp_site *site, struct kp_site_node *node, struct kp
     kp_step_changed(site, node, "kubeadm join", &change);
     if (site->dry_run)
         return 0;
-    if (!settled && join(site, node, err) < 0)
-        return -1;
-    return kp_is_control_plane(node) ? kp_place_hosts(site, node, true, err) : 0;
+    return settled ? 0 : join(site, node, err);
 }
 
 /* The token is of no use any more: gone from the cluster and from memory. */
@@ -265,6 +263,7 @@ const struct kp_step kp_steps_join[] = {
      .check = check_join,
      .apply = apply_join,
      .recorded = true},
+    {.name = "endpoint", .phase = "join", .nodes = KP_STEP_ALL, .apply = kp_endpoint_settle},
     {.name = "join-forget", .phase = "join", .nodes = KP_STEP_FIRST, .apply = apply_forget},
     {.name = NULL},
 };

@@ -88,6 +88,11 @@ static void add_sans(struct kp_vars *vars, const struct kp_site *site)
         kp_vars_add(vars, "sans", "%s", inventory->nodes[i].name);
         kp_vars_add(vars, "sans", "%s", inventory->nodes[i].address);
     }
+    kp_auto_free char *external = kp_endpoint_external_host(inventory);
+    if (external)
+        kp_vars_add(vars, "sans", "%s", external);
+    if (inventory->kubernetes.vip_address)
+        kp_vars_add(vars, "sans", "%s", inventory->kubernetes.vip_address);
     for (size_t i = 0; i < inventory->kubernetes.cert_san_count; i++)
         kp_vars_add(vars, "sans", "%s", inventory->kubernetes.cert_sans[i]);
 }

@@ -3,6 +3,7 @@
 #include "install/steps/common.h"
 
 #include "core/text.h"
+#include "install/endpoint.h"
 #include "install/network.h"
 #include "install/steps/prepare.h"
 
@@ -36,48 +37,60 @@ char *kp_hosts_merge(struct kp_slice old, const char *block)
     return kp_buf_steal(&out);
 }
 
-/* Where the cluster's name points on this node: a control plane that is up asks itself. */
-static const char *endpoint_address(const struct kp_site *site, const struct kp_site_node *node,
-                                    bool joined)
+char *kp_hosts_address(struct kp_slice hosts, const char *name)
 {
-    const struct kp_inventory *inventory = site->inventory;
-    bool local = strcmp(inventory->kubernetes.endpoint, "first") != 0;
-    if (local && joined && kp_is_control_plane(node))
-        return node->node->address;
-    return inventory->nodes[0].address;
+    struct kp_slice line;
+    size_t len = strlen(name);
+    bool ours = false;
+    while (kp_slice_line(&hosts, &line)) {
+        size_t address = strcspn(line.ptr, " \n");
+        ours = (ours || kp_slice_starts(line, "# kpack: begin")) &&
+               !kp_slice_starts(line, "# kpack: end");
+        if (ours && address < line.len && line.len == address + 1 + len &&
+            memcmp(line.ptr + address + 1, name, len) == 0)
+            return kp_strndup(line.ptr, address);
+    }
+    return NULL;
 }
 
-static char *hosts_block(const struct kp_site *site, const struct kp_site_node *node, bool joined)
+static int read_hosts(struct kp_site_node *node, struct kp_buf *out, struct kp_err *err)
 {
-    kp_auto_value(kp_buf) out = KP_BUF(HOSTS_MAX);
-    const struct kp_inventory *inventory = site->inventory;
-    kp_auto_free char *name = kp_inventory_endpoint_name(inventory);
-    for (size_t i = 0; i < inventory->node_count; i++)
-        kp_buf_addf(&out, "%s %s\n", inventory->nodes[i].address, inventory->nodes[i].name);
-    if (!strchr(inventory->kubernetes.endpoint, ':'))
-        kp_buf_addf(&out, "%s %s\n", endpoint_address(site, node, joined), name);
-    return kp_buf_steal(&out);
+    bool found;
+    if (kp_session_get(node->session, "/etc/hosts", out, &found, err) < 0)
+        return kp_wrap(err, "read /etc/hosts");
+    if (!found)
+        kp_buf_adds(out, "127.0.0.1 localhost\n");
+    return 0;
 }
 
-int kp_place_hosts(struct kp_site *site, struct kp_site_node *node, bool joined, struct kp_err *err)
+int kp_place_hosts(struct kp_site *site, struct kp_site_node *node, const char *address,
+                   bool *changed, struct kp_err *err)
 {
     kp_auto_value(kp_buf) old = KP_BUF(HOSTS_MAX);
-    kp_auto_free char *block = hosts_block(site, node, joined);
-    bool found;
-    if (kp_session_get(node->session, "/etc/hosts", &old, &found, err) < 0)
-        return kp_wrap(err, "read /etc/hosts");
-    kp_auto_free char *text =
-        kp_hosts_merge(found ? kp_buf_slice(&old) : kp_slice_of("127.0.0.1 localhost\n"), block);
-    return kp_place(site, node, "/etc/hosts", kp_slice_of(text), 0644, NULL, err);
+    kp_auto_free char *block = kp_endpoint_hosts(site->inventory, address);
+    if (read_hosts(node, &old, err) < 0)
+        return -1;
+    kp_auto_free char *text = kp_hosts_merge(kp_buf_slice(&old), block);
+    return kp_place(site, node, "/etc/hosts", kp_slice_of(text), 0644, changed, err);
 }
 
+/* On a node that has joined, the name stays where it is: what it shall point to may not be there
+ * yet (steps/endpoint.c moves it). */
 static int apply_hosts(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     bool begun, finished;
     const char *step = node == kp_first(site) ? "kubeadm-init" : "kubeadm-join";
+    const char *live = kp_first(site)->node->address;
+    kp_auto_value(kp_buf) old = KP_BUF(HOSTS_MAX);
+    kp_auto_free char *name = kp_inventory_endpoint_name(site->inventory), *now = NULL;
+    const char *address = kp_endpoint_address(site->inventory, node->node, false, live);
     if (kp_recorded(site, node, step, &begun, &finished, err) < 0)
         return -1;
-    return kp_place_hosts(site, node, finished, err);
+    if (finished && address && read_hosts(node, &old, err) < 0)
+        return -1;
+    if (finished && address)
+        now = kp_hosts_address(kp_buf_slice(&old), name);
+    return kp_place_hosts(site, node, now ? now : address, NULL, err);
 }
 
 static int apply_modules(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)

@@ -6,10 +6,11 @@
 
 /* /etc/hosts with our block replaced, or put at the end; without block: taken away. kp_free. */
 char *kp_hosts_merge(struct kp_slice old, const char *block);
-/* Writes the block: all nodes and the cluster's own name, which points to a live control plane; on
- * a control plane that has joined, to itself. */
-KP_CHECK int kp_place_hosts(struct kp_site *site, struct kp_site_node *node, bool joined,
-                            struct kp_err *err);
+/* Where our block of the hosts file has the name; NULL: nowhere. kp_free. */
+char *kp_hosts_address(struct kp_slice hosts, const char *name);
+/* Writes the block: all nodes, and the cluster's own name at that address (NULL: not at all). */
+KP_CHECK int kp_place_hosts(struct kp_site *site, struct kp_site_node *node, const char *address,
+                            bool *changed, struct kp_err *err);
 /* certs.d/<registry>/hosts.toml (DESIGN §5): own mirror first, the last one as `server` with the CA
  * at the top level and not listed again, so that nothing falls back to the internet. own may be
  * NULL. */

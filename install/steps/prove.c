@@ -1,38 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Phase prove: the cluster works, and here is how to reach it. */
 #include "install/health.h"
-#include "install/network.h"
 #include "install/steps/common.h"
-#include "install/steps/prove.h"
 
 #include "core/file.h"
 
-#include <assert.h>
-
 #define KUBECONFIG_MAX ((size_t)1 << 20)
 
-char *kp_kubeconfig_for(struct kp_slice admin_conf, const char *server)
-{
-    kp_auto_value(kp_buf) out = KP_BUF_SECRET(KUBECONFIG_MAX);
-    struct kp_slice line;
-    while (kp_slice_line(&admin_conf, &line)) {
-        struct kp_slice word = kp_slice_trim(line);
-        if (kp_slice_starts(word, "server:"))
-            kp_buf_addf(&out, "%.*sserver: %s\n", (int)(word.ptr - line.ptr), line.ptr, server);
-        else
-            kp_buf_addf(&out, "%.*s\n", (int)line.len, line.ptr);
-    }
-    return kp_buf_steal(&out);
-}
-
-/* By the control plane's address, which is in its certificate: the admin host need not know the
- * cluster's own name. */
 static int apply_kubeconfig(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     kp_auto_value(kp_buf) admin = KP_BUF_SECRET(KUBECONFIG_MAX);
     kp_auto_free char *path = kp_path_join(site->state_folder, "kubeconfig"), *old = NULL;
-    kp_auto_free char *host = kp_network_url_host(node->node->address);
-    kp_auto_free char *server = kp_asprintf("https://%s:%d", host, KP_API_PORT);
     struct kp_err ignored;
     bool found;
     size_t len;
@@ -43,9 +21,10 @@ static int apply_kubeconfig(struct kp_site *site, struct kp_site_node *node, str
     if (!found)
         return kp_fail_as(err, KP_MISSING, "half_gone", KP_ADMIN_CONF " is gone");
     admin.secret = true;
-    char *text = kp_kubeconfig_for(kp_buf_slice(&admin), server);
+    char *text = NULL;
     int result = 0;
-    assert(text);
+    if (kp_endpoint_kubeconfig(&text, site->inventory, kp_buf_slice(&admin), err) < 0)
+        return kp_wrap(err, KP_ADMIN_CONF);
     if (kp_file_read(path, KUBECONFIG_MAX, &old, &len, &ignored) < 0 || !old ||
         strcmp(old, text) != 0) {
         result = kp_file_write_atomic(path, kp_slice_of(text), 0600, err);

@@ -7,7 +7,6 @@
 #include "install/steps/kubeadm.h"
 #include "install/steps/network.h"
 #include "install/steps/prepare.h"
-#include "install/steps/prove.h"
 #include "install/steps/reset.h"
 
 #include <criterion/criterion.h>
@@ -310,15 +309,6 @@ Test(steps, only_our_chains_go)
     kp_auto_free char *nothing =
         kp_reset_rules(kp_slice_of("*nat\n:MINE - [0:0]\n-A MINE -j RETURN\nCOMMIT\n"), "nat");
     cr_expect_str_eq(nothing, "");
-}
-
-Test(steps, kubeconfig)
-{
-    static const char admin[] =
-        "clusters:\n- cluster:\n    server: https://demo.kpack.internal:6443\n  name: demo\n";
-    kp_auto_free char *text = kp_kubeconfig_for(kp_slice_of(admin), "https://10.77.0.11:6443");
-    cr_expect_str_eq(text,
-                     "clusters:\n- cluster:\n    server: https://10.77.0.11:6443\n  name: demo\n");
 }
 
 Test(steps, ways_that_are_tried)
