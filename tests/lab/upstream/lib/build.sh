@@ -57,7 +57,7 @@ component_build() (
     rm -rf "$dir.partial"
     mkdir -p "$OUT" "$dir.partial/work"
     cd "$dir.partial/work"
-    export CGO_ENABLED=0 GOTOOLCHAIN=local GOWORK=off GO111MODULE=on
+    export CGO_ENABLED=0 GOTOOLCHAIN=local GOWORK=off GO111MODULE=on GOCACHE=$UPSTREAM_CACHE/go-build
     [[ -z $(component_go "$name") ]] || GOTOOLCHAIN=go$(component_go "$name")
     "$recipe" "$name"
     mv "$OUT" "$dir"
@@ -106,5 +106,7 @@ build_components() {
     lane_b=$!
     wait $lane_a || failed=1
     wait $lane_b || failed=1
+    # Gigabytes that no later build of these would need; a full disk makes kubelets evict pods.
+    rm -rf "$UPSTREAM_CACHE/go-build"
     [[ $failed == 0 ]] || die "a component could not be built; the others are kept, run this again after fixing it"
 }
