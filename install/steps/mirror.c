@@ -250,13 +250,6 @@ static int apply_first(struct kp_site *site, struct kp_site_node *node, struct k
     return is_first_mirror(site, node) ? serve(site, node, NULL, err) : 0;
 }
 
-static int apply_others(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
-{
-    const char *urls[] = {site->mirror_urls[0], NULL};
-    struct kp_mirrors first = {urls, kp_slice_of(site->mirror_ca)};
-    return is_first_mirror(site, node) ? 0 : serve(site, node, &first, err);
-}
-
 static int ask_mirror(struct kp_site *site, struct kp_site_node *node, const char *url, bool *ok,
                       struct kp_err *err)
 {
@@ -273,26 +266,43 @@ static int ask_mirror(struct kp_site *site, struct kp_site_node *node, const cha
     return 0;
 }
 
+/* A mirror has checked every byte before it answers. */
+static int await_mirror(struct kp_site *site, struct kp_site_node *node, const char *url,
+                        double start, struct kp_err *err)
+{
+    bool ok = false;
+    while (!ok) {
+        if (ask_mirror(site, node, url, &ok, err) < 0)
+            return -1;
+        if (!ok && kp_now() - start > REACH_S)
+            return kp_hint(err,
+                           "is port %u open between the nodes? on the mirror: "
+                           "journalctl -u kregistry",
+                           site->inventory->mirror.port);
+        struct timespec pause = {.tv_nsec = PAUSE_NS};
+        if (!ok)
+            nanosleep(&pause, NULL);
+    }
+    return 0;
+}
+
+static int apply_others(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    const char *urls[] = {site->mirror_urls[0], NULL};
+    struct kp_mirrors first = {urls, kp_slice_of(site->mirror_ca)};
+    if (is_first_mirror(site, node))
+        return 0;
+    if (!site->dry_run && await_mirror(site, node, urls[0], kp_now(), err) < 0)
+        return -1;
+    return serve(site, node, &first, err);
+}
+
 static int apply_reach(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     double start = kp_now();
-    if (site->dry_run)
-        return 0;
-    for (size_t i = 0; site->mirror_urls[i]; i++) {
-        bool ok = false;
-        while (!ok) {
-            if (ask_mirror(site, node, site->mirror_urls[i], &ok, err) < 0)
-                return -1;
-            if (!ok && kp_now() - start > REACH_S)
-                return kp_hint(err,
-                               "is port %u open between the nodes? on the mirror: "
-                               "journalctl -u kregistry",
-                               site->inventory->mirror.port);
-            struct timespec pause = {.tv_nsec = PAUSE_NS};
-            if (!ok)
-                nanosleep(&pause, NULL);
-        }
-    }
+    for (size_t i = 0; !site->dry_run && site->mirror_urls[i]; i++)
+        if (await_mirror(site, node, site->mirror_urls[i], start, err) < 0)
+            return -1;
     return 0;
 }
 
