@@ -66,6 +66,8 @@ RemainAfterExit=yes
 ExecStart=/usr/local/lib/kpack-lab/open-cgroups
 EOF
     ln -sf ../lab-cgroups.service "$root/etc/systemd/system/basic.target.wants/"
+    # All nodes share this machine's disk: how full it is says nothing of the cluster.
+    echo 'KUBELET_EXTRA_ARGS=--eviction-hard=memory.available<100Mi,nodefs.available<1%,imagefs.available<1% --image-gc-high-threshold=100' >"$root/etc/default/kubelet"
 }
 
 node_remove_packages() {
