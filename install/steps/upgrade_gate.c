@@ -49,13 +49,20 @@ static const char *owner_kind(const json_t *pod)
     return kind ? kind : "";
 }
 
-/* The tag of a static pod of the control plane; etcd has a version of its own. */
+/* Static pods that have the version of Kubernetes; etcd, haproxy and kube-vip have their own. */
+static bool is_of_kubernetes(const char *pod)
+{
+    return kp_starts_with(pod, "kube-apiserver-") ||
+           kp_starts_with(pod, "kube-controller-manager-") ||
+           kp_starts_with(pod, "kube-scheduler-");
+}
+
 static bool has_version(const json_t *pod, const char *version)
 {
     const json_t *containers = json_object_get(json_object_get(pod, "spec"), "containers");
     const char *image = json_string_value(json_object_get(json_array_get(containers, 0), "image"));
     const char *colon = image ? strrchr(image, ':') : NULL;
-    return !kp_starts_with(text_at(pod, "metadata", "name"), "kube-") ||
+    return !is_of_kubernetes(text_at(pod, "metadata", "name")) ||
            (colon && strcmp(colon + 1, version) == 0);
 }
 

@@ -134,6 +134,7 @@ static const struct {
     {POD("kube-apiserver-cp1", "Node", "registry.k8s.io/kube-apiserver:v1.31.14", "False", ""),
      "pod kube-apiserver-cp1 is not Ready"},
     {POD("etcd-cp1", "Node", "registry.k8s.io/etcd:3.5.24-0", "True", ""), ""},
+    {POD("kube-vip-cp1", "Node", "ghcr.io/kube-vip/kube-vip:v1.0.3", "True", ""), ""},
     {POD("etcd-cp1", "Node", "registry.k8s.io/etcd:3.5.24-0", "False", ""),
      "pod etcd-cp1 is not Ready"},
     {POD("kube-proxy-x", "DaemonSet", "registry.k8s.io/kube-proxy:v1.31.14", "False", ""),
