@@ -23,8 +23,9 @@ static const struct kp_option option_table[] = {
     KP_SITE_OPTIONS(options), KP_POLICY_OPTIONS(options), {.name = NULL}};
 
 static const struct kp_step *const phases[] = {
-    kp_steps_mirror, kp_steps_prepare, kp_steps_runtime, kp_steps_tools,  kp_steps_init,
-    kp_steps_join,   kp_steps_network, kp_steps_addons,  kp_steps_custom, kp_steps_prove,
+    kp_steps_mirror, kp_steps_prepare, kp_steps_runtime, kp_steps_tools,
+    kp_steps_init,   kp_steps_join,    kp_steps_network, kp_steps_addons,
+    kp_steps_secure, kp_steps_custom,  kp_steps_prove,
 };
 #define PLANNED_PHASES (KP_COUNT(phases) - 1) /* proving changes nothing that could be planned */
 

@@ -82,6 +82,19 @@ static const char *message_of(const json_t *found)
     return message ? message : "no word from its kubelet";
 }
 
+/* A node under pressure is Ready, and yet throws out pods and images. */
+static void judge_pressure(const json_t *node, json_t *failures)
+{
+    static const char *const kinds[] = {"DiskPressure", "MemoryPressure", "PIDPressure"};
+    for (size_t i = 0; i < KP_COUNT(kinds); i++) {
+        const json_t *found = condition(node, kinds[i]);
+        if (is_true(found))
+            json_array_append_new(
+                failures, json_sprintf("%s has %s (%s): its kubelet throws out pods and images",
+                                       name_of(node), kinds[i], message_of(found)));
+    }
+}
+
 static json_t *judge_nodes(const struct kp_site *site, const json_t *list)
 {
     json_t *failures = json_array();
@@ -99,6 +112,8 @@ static json_t *judge_nodes(const struct kp_site *site, const json_t *list)
         else if (!is_true(condition(found, "Ready")))
             json_array_append_new(failures, json_sprintf("%s is not Ready: %s", name,
                                                          message_of(condition(found, "Ready"))));
+        else
+            judge_pressure(found, failures);
     }
     return failures;
 }

@@ -12,6 +12,7 @@
 #define LABEL_MAX 63
 #define LABEL_KEY_MAX 317 /* 253 of the prefix, a slash, 63 of the name */
 #define TEXTS_MAX 64
+#define KUBELET_MAX ((size_t)64 << 10)
 
 struct loading {
     struct kp_inventory *inventory;
@@ -371,6 +372,15 @@ static const char **read_texts(struct kp_yaml_reader *r, const struct loading *l
     return r->failed ? NULL : copy_texts(l, texts, *count);
 }
 
+/* camelCase */
+static bool is_field(const char *text)
+{
+    bool ok = text[0] >= 'a' && text[0] <= 'z' && strlen(text) <= 64;
+    for (const char *p = text; *p && ok; p++)
+        ok = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9');
+    return ok;
+}
+
 static void read_version(struct kp_yaml_reader *r, const struct loading *l)
 {
     const char *version = kp_yaml_text(r, "version", NULL);
@@ -379,6 +389,44 @@ static void read_version(struct kp_yaml_reader *r, const struct loading *l)
     if (version[0] != 'v' || !kp_text_dns_name(version, 32))
         kp_yaml_complain(r, "version", "%s is not a version like v1.30 or v1.30.14", version);
     l->inventory->kubernetes.version = copy(l, version);
+}
+
+/* Fields of KubeletConfiguration, as they are. Those that kinstall sets itself are refused. */
+static void read_kubelet(struct kp_yaml_reader *r, const struct loading *l)
+{
+    static const char *const own[] = {"apiVersion",
+                                      "kind",
+                                      "cgroupDriver",
+                                      "clusterDomain",
+                                      "clusterDNS",
+                                      "resolvConf",
+                                      "failSwapOn",
+                                      "readOnlyPort",
+                                      "rotateCertificates",
+                                      "seccompDefault",
+                                      "tlsMinVersion",
+                                      "tlsCipherSuites",
+                                      "authentication",
+                                      "authorization",
+                                      "protectKernelDefaults",
+                                      "enableProfilingHandler",
+                                      "containerRuntimeEndpoint"};
+    const struct kp_yaml *map = kp_yaml_map(r, "kubelet", false);
+    kp_auto_value(kp_buf) text = KP_BUF(KUBELET_MAX);
+    for (size_t i = 0; map && i < map->count && !r->failed; i++) {
+        kp_auto_free char *json = kp_yaml_json(map->items[i]);
+        for (size_t j = 0; j < KP_COUNT(own); j++)
+            if (strcmp(own[j], map->keys[i]) == 0)
+                kp_yaml_complain(r, "kubelet", "%s is set by kinstall itself", own[j]);
+        if (!is_field(map->keys[i]))
+            kp_yaml_complain(r, "kubelet", "%s is not a field of KubeletConfiguration",
+                             map->keys[i]);
+        kp_buf_addf(&text, "%s: %s", map->keys[i], json);
+    }
+    if (text.overflow)
+        kp_yaml_complain(r, "kubelet", "larger than %zu bytes", KUBELET_MAX);
+    if (text.len)
+        l->inventory->kubernetes.kubelet = copy(l, text.data);
 }
 
 static int read_kubernetes(const struct loading *l, const struct kp_yaml *map)
@@ -400,6 +448,7 @@ static int read_kubernetes(const struct loading *l, const struct kp_yaml *map)
         if (!kp_network_is_ip(v->kubernetes.resolvers[i]))
             kp_yaml_complain(&r, "resolvers", "%s is not an IP address",
                              v->kubernetes.resolvers[i]);
+    read_kubelet(&r, l);
     v->kubernetes.keep_swap = kp_yaml_choice(&r, "swap", swap, 0) == 1;
     return kp_yaml_finish(&r) < 0 ? -1 : read_vip(l, vip);
 }
@@ -429,6 +478,7 @@ static int read_root(struct loading *l, const struct kp_yaml *root)
     l->ssh = kp_yaml_map(&r, "ssh", false);
     const struct kp_yaml *kubernetes = kp_yaml_map(&r, "kubernetes", false);
     const struct kp_yaml *mirror = kp_yaml_map(&r, "mirror", false);
+    const struct kp_yaml *security = kp_yaml_map(&r, "security", false);
     const struct kp_yaml *nodes = kp_yaml_list(&r, "nodes", KP_NODES_MAX, true);
     l->inventory->parallel = (unsigned)kp_yaml_number(&r, "parallel", 1, 200, 20);
     if (kp_yaml_finish(&r) < 0)
@@ -436,7 +486,8 @@ static int read_root(struct loading *l, const struct kp_yaml *root)
     l->inventory->cluster = copy(l, cluster);
     if (!nodes->count)
         return kp_yaml_fail(nodes, l->err, "no nodes");
-    if (read_kubernetes(l, kubernetes) < 0 || read_mirror(l, mirror) < 0)
+    if (read_kubernetes(l, kubernetes) < 0 || read_mirror(l, mirror) < 0 ||
+        kp_security_read(&l->inventory->security, security, l->inventory->arena, l->err) < 0)
         return -1;
     return read_nodes(l, nodes);
 }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "bundle/manifest.h"
+#include "install/security.h"
 #include "install/session.h"
 
 #define KP_NODES_MAX 1000
@@ -55,11 +56,13 @@ struct kp_inventory {
             *resolvers; /* the site's DNS servers for CoreDNS; empty: none, no forward line */
         size_t resolver_count;
         bool keep_swap;
+        const char *kubelet; /* lines "field: JSON" for KubeletConfiguration; NULL: none */
     } kubernetes;
     struct {
         unsigned port;      /* 5000 */
         const char *folder; /* on mirror nodes: /var/lib/kpack/bundles */
     } mirror;
+    struct kp_security security;
     unsigned parallel; /* nodes at once in one step; default 20 */
 };
 KP_CHECK int kp_inventory_load(struct kp_inventory **out, const char *path, struct kp_err *err);

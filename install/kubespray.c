@@ -39,6 +39,7 @@ const struct kp_kubespray_term kp_kubespray_terms[] = {
     {"cluster_name", "kubernetes.domain, where dns_domain is missing"},
     {"container_manager", "must be containerd"},
     {"dns_domain", "kubernetes.domain"},
+    {"eviction_hard", "kubernetes.kubelet: evictionHard"},
     {"etcd_deployment_type", "must be kubeadm (stacked etcd)"},
     {"ip", "nodes[].address"},
     {"kube_network_plugin", "kubernetes.network; where missing: calico"},
@@ -46,7 +47,11 @@ const struct kp_kubespray_term kp_kubespray_terms[] = {
     {"kube_service_addresses", "kubernetes.services"},
     {"kube_version", "kubernetes.version"},
     {"kubeadm_ignore_preflight_errors", "kubernetes.ignore_preflight"},
+    {"kubelet_config_extra_args", "kubernetes.kubelet"},
     {"kubelet_fail_swap_on", "kubernetes.swap: false keeps it"},
+    {"kubelet_image_gc_high_threshold", "kubernetes.kubelet: imageGCHighThresholdPercent"},
+    {"kubelet_image_gc_low_threshold", "kubernetes.kubelet: imageGCLowThresholdPercent"},
+    {"kubelet_max_pods", "kubernetes.kubelet: maxPods"},
     {"loadbalancer_apiserver", "kubernetes.endpoint: address and port"},
     {"loadbalancer_apiserver_localhost", "kubernetes.endpoint: false is `first`"},
     {"node_labels", "nodes[].labels"},
@@ -56,8 +61,7 @@ const struct kp_kubespray_term kp_kubespray_terms[] = {
     {NULL, NULL},
 };
 
-/* --- values
- * ---------------------------------------------------------------------------------------- */
+/* --- values ----------------------------------------------------------------------------------- */
 
 static void complain(struct converter *c, const struct kp_yaml *at, const char *text)
 {
@@ -163,8 +167,7 @@ static void write_list(struct converter *c, const char *key, const char *name, c
     kp_buf_adds(c->out, "]\n");
 }
 
-/* --- the cluster
- * ----------------------------------------------------------------------------------- */
+/* --- the cluster ------------------------------------------------------------------------------ */
 
 /* Kubespray's clusters have no name but that of their folder: inventory/mycluster/hosts.yaml. */
 static void write_cluster(struct converter *c)
@@ -223,6 +226,40 @@ static void refuse_other(struct converter *c, const char *name, const char *ours
         complain(c, find(c, c->control_plane, name), why);
 }
 
+static void write_json(struct converter *c, const char *key, const struct kp_yaml *value)
+{
+    if (!value)
+        return;
+    if (kp_kubespray_template(value)) {
+        complain(c, value, "a template that only Ansible can compute: write the value itself");
+        return;
+    }
+    kp_auto_free char *json = kp_yaml_json(value);
+    kp_buf_addf(c->out, "    %s: %s", key, json);
+}
+
+/* Fields of KubeletConfiguration: those with variables of their own, then any. */
+static void write_kubelet(struct converter *c)
+{
+    static const char *const fields[][2] = {
+        {"eviction_hard", "evictionHard"},
+        {"kubelet_image_gc_high_threshold", "imageGCHighThresholdPercent"},
+        {"kubelet_image_gc_low_threshold", "imageGCLowThresholdPercent"},
+        {"kubelet_max_pods", "maxPods"},
+    };
+    const struct kp_yaml *more = find(c, c->control_plane, "kubelet_config_extra_args");
+    bool any = more && more->type == KP_YAML_MAP && more->count;
+    for (size_t i = 0; i < KP_COUNT(fields); i++)
+        any = any || find(c, c->control_plane, fields[i][0]);
+    if (!any)
+        return;
+    kp_buf_adds(c->out, "  kubelet:\n");
+    for (size_t i = 0; i < KP_COUNT(fields); i++)
+        write_json(c, fields[i][1], find(c, c->control_plane, fields[i][0]));
+    for (size_t i = 0; more && more->type == KP_YAML_MAP && i < more->count; i++)
+        write_json(c, more->keys[i], more->items[i]);
+}
+
 static void write_kubernetes(struct converter *c)
 {
     size_t cp = c->control_plane;
@@ -243,10 +280,10 @@ static void write_kubernetes(struct converter *c)
     write_list(c, "ignore_preflight", "kubeadm_ignore_preflight_errors", NULL);
     if (!truth_of(c, cp, "kubelet_fail_swap_on", true))
         write_pair(c, "  ", "swap", "keep");
+    write_kubelet(c);
 }
 
-/* --- nodes
- * ------------------------------------------------------------------------------------------- */
+/* --- nodes ------------------------------------------------------------------------------------ */
 
 static bool in_either(const struct converter *c, size_t host, const char *group, const char *old)
 {
@@ -396,8 +433,7 @@ static void write_nodes(struct converter *c)
     }
 }
 
-/* --- what is left
- * ------------------------------------------------------------------------------------ */
+/* --- what is left ----------------------------------------------------------------------------- */
 
 static bool has_meaning(const char *name)
 {

@@ -183,8 +183,7 @@ static int read_groups(struct kp_kubespray *k, const struct kp_yaml *root, struc
     return 0;
 }
 
-/* --- files of variables ------------------------------------------------------------------------
- */
+/* --- files of variables ----------------------------------------------------------------------- */
 
 /* Files that hold nothing but comments are common in Kubespray's sample. */
 static bool says_nothing(struct kp_slice text)
@@ -295,8 +294,7 @@ static int read_vars(struct kp_kubespray *k, const char *path, struct kp_err *er
     return 0;
 }
 
-/* --- looking up ----------------------------------------------------------------------------------
- */
+/* --- looking up ------------------------------------------------------------------------------- */
 
 static const struct kp_yaml *find_in(const struct layers *layers, const char *name)
 {
@@ -384,8 +382,7 @@ const char *kp_kubespray_vault(const struct kp_kubespray *k, size_t i)
     return k->vaults[i];
 }
 
-/* --- all of them
- * ----------------------------------------------------------------------------------- */
+/* --- all of them ------------------------------------------------------------------------------ */
 
 struct seen {
     const char **names;

@@ -11,6 +11,7 @@
 #define CONTROL_PLANE_MEMORY (1700LL << 20)
 #define WORKER_MEMORY (700LL << 20)
 #define SYSTEMD_LEAST 239
+#define FREE_PERCENT 15
 #define CLOCK_WARN_S 1.0
 #define CLOCK_ERROR_S 5.0
 
@@ -99,13 +100,34 @@ struct place {
     uint64_t needed;
 };
 
+/* The kubelet's own limits: images go above 85 % used, pods below 10 % free. */
+static void check_pressure(const struct kp_look *look, const struct place *place, uint64_t size,
+                           uint64_t available)
+{
+    const char *kubelet = look->site->inventory->kubernetes.kubelet;
+    uint64_t left = available - place->needed;
+    if (!place->needed || !size || left >= size / 100 * FREE_PERCENT ||
+        (kubelet && strstr(kubelet, "evictionHard:")))
+        return;
+    kp_found(
+        look, KP_LEVEL_WARNING, "pressure",
+        "free space there, or lower the limits: kubernetes.kubelet: {evictionHard: …, "
+        "imageGCHighThresholdPercent: …}",
+        "%s will have %llu %% free; the kubelet throws out images below 15 %%, pods below 10 %%",
+        place->path, (unsigned long long)(left * 100 / size));
+}
+
 static void check_place(const struct kp_look *look, const struct place *place)
 {
     const json_t *disks = json_object_get(look->system, "disks");
     const json_t *disk = json_object_get(disks, place->path);
     uint64_t available = (uint64_t)kp_fact_number(disk, "free");
-    if (!disk || available >= place->needed)
+    if (!disk)
         return;
+    if (available >= place->needed) {
+        check_pressure(look, place, (uint64_t)kp_fact_number(disk, "size"), available);
+        return;
+    }
     kp_found(look, KP_LEVEL_ERROR, "disk", "free space there, or mount a larger disk",
              "%s has %s free, %s needed", place->path, kp_text_bytes(available).s,
              kp_text_bytes(place->needed).s);

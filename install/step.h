@@ -114,7 +114,7 @@ KP_CHECK int kp_step_run(struct kp_site *site, struct kp_site_node *node, const 
  */
 extern const struct kp_step kp_steps_mirror[], kp_steps_prepare[], kp_steps_runtime[],
     kp_steps_tools[], kp_steps_init[], kp_steps_join[], kp_steps_network[], kp_steps_addons[],
-    kp_steps_custom[], kp_steps_prove[];
+    kp_steps_secure[], kp_steps_custom[], kp_steps_prove[];
 /* Runs the phases; 0 where every node finished. The report of failures is printed by the caller
  * from site. */
 KP_CHECK int kp_steps_run(struct kp_site *site, const struct kp_step *const *phases, size_t count,

@@ -6,9 +6,13 @@
 
 #define TAG_MAX 64
 
+struct item {
+    const char *key; /* of a pair, or NULL */
+    const char *value;
+};
 struct var {
     const char *key;
-    const char **items; /* one for a plain value */
+    struct item *items; /* one for a plain value */
     size_t count;
     bool list;
 };
@@ -25,7 +29,7 @@ struct tag {   /* one {{…}} */
 struct rendering {
     const char *name;
     const struct kp_vars *vars;
-    const char *item; /* {{.}}, or NULL */
+    const struct item *item; /* {{.}}, or NULL */
     struct kp_buf *out;
     struct kp_err *err;
 };
@@ -67,10 +71,10 @@ static struct var *need_var(struct kp_vars *vars, const char *key)
     return var;
 }
 
-static void add_item(struct var *var, const char *value)
+static void add_item(struct var *var, const char *key, const char *value)
 {
     var->items = kp_realloc_array(var->items, var->count + 1, sizeof(*var->items));
-    var->items[var->count++] = value;
+    var->items[var->count++] = (struct item){key, value};
 }
 
 void kp_vars_set(struct kp_vars *vars, const char *key, const char *value)
@@ -78,7 +82,7 @@ void kp_vars_set(struct kp_vars *vars, const char *key, const char *value)
     struct var *var = need_var(vars, key);
     var->count = 0;
     var->list = false;
-    add_item(var, kp_arena_strdup(vars->arena, value ? value : ""));
+    add_item(var, NULL, kp_arena_strdup(vars->arena, value ? value : ""));
 }
 
 void kp_vars_setf(struct kp_vars *vars, const char *key, const char *fmt, ...)
@@ -105,7 +109,14 @@ void kp_vars_add(struct kp_vars *vars, const char *key, const char *fmt, ...)
     va_end(ap);
     struct var *var = need_var(vars, key);
     var->list = true;
-    add_item(var, kp_arena_strdup(vars->arena, text));
+    add_item(var, NULL, kp_arena_strdup(vars->arena, text));
+}
+
+void kp_vars_add_pair(struct kp_vars *vars, const char *list, const char *key, const char *value)
+{
+    struct var *var = need_var(vars, list);
+    var->list = true;
+    add_item(var, kp_arena_strdup(vars->arena, key), kp_arena_strdup(vars->arena, value));
 }
 
 static int complain(const struct rendering *r, const char *what, const char *name)
@@ -181,14 +192,14 @@ static int render_section(struct rendering *r, struct kp_slice body, const struc
                           unsigned depth)
 {
     const struct var *var = find_var(r->vars, tag->name);
-    bool given = var && var->count > 0 && (var->list || var->items[0][0]);
+    bool given = var && var->count > 0 && (var->list || var->items[0].value[0]);
     if (given != (tag->kind == '#'))
         return 0;
     if (!given || !var->list)
         return render_part(r, body, depth);
     for (size_t i = 0; i < var->count; i++) {
         struct rendering inner = *r;
-        inner.item = var->items[i];
+        inner.item = &var->items[i];
         if (render_part(&inner, body, depth) < 0)
             return -1;
     }
@@ -198,11 +209,14 @@ static int render_section(struct rendering *r, struct kp_slice body, const struc
 static int render_value(struct rendering *r, const struct tag *tag)
 {
     if (strcmp(tag->name, ".") == 0)
-        return r->item ? add_value(r, ".", r->item) : complain(r, "no list around", ".");
+        return r->item ? add_value(r, ".", r->item->value) : complain(r, "no list around", ".");
+    if (strcmp(tag->name, ".key") == 0)
+        return r->item && r->item->key ? add_value(r, ".key", r->item->key)
+                                       : complain(r, "no pair around", ".key");
     const struct var *var = find_var(r->vars, tag->name);
     if (!var || var->list)
         return complain(r, var ? "a list is used as a value:" : "nobody gave", tag->name);
-    return add_value(r, tag->name, var->items[0]);
+    return add_value(r, tag->name, var->items[0].value);
 }
 
 static int render_part(const struct rendering *outer, struct kp_slice text, unsigned depth)

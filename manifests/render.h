@@ -5,7 +5,7 @@
  *
  *     {{name}}                      a value; nobody gave it: error
  *     {{#name}}...{{/name}}         only where the value is given and not empty; a list: once per
- *                                   item, {{.}} is the item
+ *                                   item, {{.}} is the item, {{.key}} its key where it is a pair
  *     {{^name}}...{{/name}}         only where it is not given or empty
  *
  * A line that holds nothing but a section's tag leaves no line behind. Values stand inside quotes
@@ -37,6 +37,8 @@ void kp_vars_setf(struct kp_vars *vars, const char *key, const char *fmt, ...) K
 void kp_vars_flag(struct kp_vars *vars, const char *key, bool on);
 /* Adds an item to a list; the first call makes it. */
 void kp_vars_add(struct kp_vars *vars, const char *key, const char *fmt, ...) KP_PRINTF(3, 4);
+/* Adds a pair to a list. */
+void kp_vars_add_pair(struct kp_vars *vars, const char *list, const char *key, const char *value);
 
 /* Renders the built-in template; *out: kp_free. */
 KP_CHECK int kp_render(char **out, const char *name, const struct kp_vars *vars,

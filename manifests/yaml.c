@@ -2,6 +2,7 @@
 #include "manifests/yaml.h"
 
 #include "core/file.h"
+#include "core/json.h"
 #include "core/text.h"
 
 #include <assert.h>
@@ -284,6 +285,39 @@ const char *kp_yaml_name(const struct kp_yaml *at)
 struct kp_arena *kp_yaml_arena(struct kp_yaml_document *document)
 {
     return document->arena;
+}
+
+static json_t *scalar_json(const struct kp_yaml *node)
+{
+    int64_t number;
+    if (node->plain &&
+        (!*node->text || strcmp(node->text, "~") == 0 || strcmp(node->text, "null") == 0))
+        return json_null();
+    if (node->plain && (strcmp(node->text, "true") == 0 || strcmp(node->text, "false") == 0))
+        return json_boolean(node->text[0] == 't');
+    if (node->plain && kp_parse_i64(kp_slice_of(node->text), &number))
+        return json_integer(number);
+    return json_string(node->text);
+}
+
+static json_t *node_json(const struct kp_yaml *node)
+{
+    if (node->type == KP_YAML_SCALAR)
+        return scalar_json(node);
+    json_t *out = node->type == KP_YAML_LIST ? json_array() : json_object();
+    for (size_t i = 0; i < node->count; i++) {
+        if (node->type == KP_YAML_LIST)
+            json_array_append_new(out, node_json(node->items[i]));
+        else
+            json_object_set_new(out, node->keys[i], node_json(node->items[i]));
+    }
+    return out;
+}
+
+char *kp_yaml_json(const struct kp_yaml *node)
+{
+    kp_auto_json json = node_json(node);
+    return kp_json_dump(json, true);
 }
 
 static int fail_with(const struct kp_yaml *at, struct kp_err *err, const char *text)

@@ -38,6 +38,8 @@ const char *kp_yaml_name(const struct kp_yaml *at); /* of its document, as given
 struct kp_arena *
 kp_yaml_arena(struct kp_yaml_document *document); /* lives as long as the document */
 
+/* The node as JSON: plain scalars that are numbers, true, false or null stay that; kp_free. */
+char *kp_yaml_json(const struct kp_yaml *node);
 /* Sets "NAME:LINE:COL: path: text" as KP_USAGE; returns -1. */
 int kp_yaml_fail(const struct kp_yaml *at, struct kp_err *err, const char *fmt, ...)
     KP_PRINTF(3, 4);

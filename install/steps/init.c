@@ -5,6 +5,7 @@
 #include "install/steps/images.h"
 #include "install/steps/kubeadm.h"
 #include "install/steps/network.h"
+#include "install/steps/secure.h"
 
 #define STEP "kubeadm-init"
 #define MANIFEST "/etc/kubernetes/manifests/kube-apiserver.yaml"
@@ -167,6 +168,11 @@ const struct kp_step kp_steps_init[] = {
      .nodes = KP_STEP_FIRST,
      .apply = kp_images_finish,
      .describe = describe},
+    {.name = "secrets-key", .phase = "init", .nodes = KP_STEP_ADMIN, .apply = kp_secure_keep_keys},
+    {.name = "secure-files",
+     .phase = "init",
+     .nodes = KP_STEP_CONTROL_PLANES,
+     .apply = kp_secure_files},
     {.name = STEP,
      .phase = "init",
      .nodes = KP_STEP_FIRST,

@@ -3,6 +3,7 @@
 
 #include "install/network.h"
 #include "install/steps/common.h"
+#include "install/steps/secure.h"
 
 #include <openssl/rand.h>
 
@@ -121,6 +122,7 @@ static void cluster_vars(struct kp_vars *vars, const struct kp_site *site)
     kp_vars_flag(vars, "keep_swap", inventory->kubernetes.keep_swap);
     kp_vars_flag(vars, "conntrack_fixed", !conntrack_writable(site));
     add_sans(vars, site);
+    kp_secure_vars(vars, site);
 }
 
 static int add_document(struct kp_buf *out, const char *name, const struct kp_vars *vars,
@@ -150,8 +152,11 @@ int kp_kubeadm_init_config(char **out, struct kp_site *site, const char *token,
         split_image(vars, m, "etcd", "etcd_repository", "etcd_tag", err) < 0 ||
         split_image(vars, m, "coredns", "coredns_repository", "coredns_tag", err) < 0 ||
         add_document(&text, name, vars, err) < 0 ||
-        add_document(&text, "kubelet-config.yaml", vars, err) < 0 ||
-        add_document(&text, "kube-proxy-config.yaml", vars, err) < 0)
+        add_document(&text, "kubelet-config.yaml", vars, err) < 0)
+        return -1;
+    if (site->inventory->kubernetes.kubelet)
+        kp_buf_adds(&text, site->inventory->kubernetes.kubelet);
+    if (add_document(&text, "kube-proxy-config.yaml", vars, err) < 0)
         return -1;
     *out = kp_buf_steal(&text);
     return 0;

@@ -80,6 +80,11 @@ static void fill_sample(struct sample *s, const char *version, const char *api)
     s->inventory.kubernetes.pods = "10.233.64.0/18";
     s->inventory.kubernetes.services = "10.233.0.0/18";
     s->inventory.kubernetes.domain = "cluster.local";
+    s->inventory.security = (struct kp_security){.pod_security = KP_POD_SECURITY_BASELINE,
+                                                 .audit = true,
+                                                 .encryption = true,
+                                                 .seccomp_default = true,
+                                                 .tls = 12};
     s->inventory.kubernetes.ignore_preflight = s->ignored;
     s->inventory.kubernetes.ignore_preflight_count = 1;
     fill_images(s);
@@ -119,6 +124,7 @@ Test(steps, kubeadm_init_on_a_nested_node_that_works_too)
     s.nodes[0].roles = KP_ROLE_CONTROL_PLANE | KP_ROLE_WORKER;
     s.site_nodes[1].facts = facts;
     s.inventory.kubernetes.keep_swap = true;
+    s.inventory.security = (struct kp_security){.anonymous = true, .profiling = true, .tls = 13};
     cr_assert_eq(kp_kubeadm_init_config(
                      &text, &s.site, "abcdef.0123456789abcdef",
                      "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff", &err),

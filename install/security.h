@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `security:` of the inventory: what is on by default, and the named way out of each. Plan shows
+ * every way out that was taken.
+ */
+#pragma once
+
+#include "manifests/yaml.h"
+
+#define KP_SECURITY_NAMESPACES_MAX 64
+
+enum kp_pod_security { KP_POD_SECURITY_OFF, KP_POD_SECURITY_BASELINE, KP_POD_SECURITY_RESTRICTED };
+
+struct kp_security {
+    enum kp_pod_security pod_security; /* what is enforced; restricted is warned of beside it */
+    const char **exempt;               /* namespaces, beside those of the cluster's own parts */
+    size_t exempt_count;
+    bool audit;           /* the API server's audit log */
+    bool encryption;      /* Secrets are encrypted in etcd */
+    bool anonymous;       /* beyond the health endpoints */
+    bool seccomp_default; /* RuntimeDefault for pods that ask for nothing */
+    bool profiling;
+    unsigned tls; /* the least version: 12 or 13 */
+};
+
+/* map: NULL for all defaults. Texts are copied into the arena. */
+KP_CHECK int kp_security_read(struct kp_security *out, const struct kp_yaml *map,
+                              struct kp_arena *arena, struct kp_err *err);
+/* "pod_security: off, audit: false": the ways out that were taken; "" where none; kp_free. */
+char *kp_security_ways_out(const struct kp_security *security);

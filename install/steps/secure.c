@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "install/steps/secure.h"
+
+#include "core/base64.h"
+#include "core/file.h"
+
+#include <openssl/rand.h>
+
+#define AUDIT_POLICY KP_SECURE_FOLDER "/audit-policy.yaml"
+#define ADMISSION KP_SECURE_FOLDER "/admission.yaml"
+#define ENCRYPTION KP_SECURE_FOLDER "/encryption.yaml"
+#define KEPT_ENCRYPTION "encryption.yaml" /* in the state folder */
+#define KEY_SIZE 32                       /* of secretbox */
+#define ENCRYPTION_MAX ((size_t)64 << 10)
+
+/* Namespaces of parts that must touch the node. */
+static const char *const own_namespaces[] = {"kube-system",        "kube-flannel",
+                                             "calico-system",      "tigera-operator",
+                                             "local-path-storage", "metallb-system"};
+/* TLS 1.2 with forward secrecy and authenticated encryption; TLS 1.3 has no others. */
+static const char *const ciphers[] = {
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",       "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",       "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+};
+
+/* --- arguments -------------------------------------------------------------------------------- */
+
+static void add_arg(struct kp_vars *vars, const char *component, const char *name,
+                    const char *value)
+{
+    kp_auto_free char *list = kp_asprintf("%s_args", component);
+    kp_auto_free char *set = kp_asprintf("%s_args_set", component);
+    kp_vars_add_pair(vars, list, name, value);
+    kp_vars_flag(vars, set, true);
+}
+
+static void add_tls(struct kp_vars *vars, unsigned version)
+{
+    kp_auto_value(kp_buf) list = KP_BUF(4096);
+    const char *text = version == 13 ? "VersionTLS13" : "VersionTLS12";
+    add_arg(vars, "api", "tls-min-version", text);
+    kp_vars_set(vars, "tls_min", text);
+    kp_vars_flag(vars, "tls_ciphers_set", version == 12);
+    for (size_t i = 0; version == 12 && i < KP_COUNT(ciphers); i++) {
+        kp_buf_addf(&list, "%s%s", i ? "," : "", ciphers[i]);
+        kp_vars_add(vars, "tls_ciphers", "%s", ciphers[i]);
+    }
+    if (list.len)
+        add_arg(vars, "api", "tls-cipher-suites", kp_buf_slice(&list).ptr);
+}
+
+static void add_audit(struct kp_vars *vars)
+{
+    add_arg(vars, "api", "audit-policy-file", AUDIT_POLICY);
+    add_arg(vars, "api", "audit-log-path", KP_AUDIT_FOLDER "/audit.log");
+    add_arg(vars, "api", "audit-log-maxage", "30");
+    add_arg(vars, "api", "audit-log-maxbackup", "10");
+    add_arg(vars, "api", "audit-log-maxsize", "100");
+    kp_vars_add_pair(vars, "api_volumes", "kpack-audit", KP_AUDIT_FOLDER);
+}
+
+void kp_secure_vars(struct kp_vars *vars, const struct kp_site *site)
+{
+    static const char *const components[] = {"api", "controller", "scheduler"};
+    const struct kp_security *security = &site->inventory->security;
+    kp_vars_flag(vars, "seccomp_default", security->seccomp_default);
+    kp_vars_flag(vars, "profiling", security->profiling);
+    bool files =
+        security->audit || security->encryption || security->pod_security != KP_POD_SECURITY_OFF;
+    kp_vars_flag(vars, "api_volumes_set", files);
+    if (files)
+        kp_vars_add_pair(vars, "api_readings", "kpack-security", KP_SECURE_FOLDER);
+    for (size_t i = 0; i < KP_COUNT(components); i++) {
+        kp_auto_free char *set = kp_asprintf("%s_args_set", components[i]);
+        kp_vars_flag(vars, set, false);
+        if (!security->profiling)
+            add_arg(vars, components[i], "profiling", "false");
+    }
+    add_tls(vars, security->tls);
+    if (security->audit)
+        add_audit(vars);
+    if (security->encryption)
+        add_arg(vars, "api", "encryption-provider-config", ENCRYPTION);
+    if (security->pod_security != KP_POD_SECURITY_OFF)
+        add_arg(vars, "api", "admission-control-config-file", ADMISSION);
+}
+
+/* --- the keys of the Secrets ------------------------------------------------------------------ */
+
+static int make_encryption(char **out, struct kp_err *err)
+{
+    kp_auto(kp_vars) vars = kp_vars_new();
+    uint8_t key[KEY_SIZE];
+    if (RAND_bytes(key, sizeof(key)) != 1)
+        return kp_fail(err, KP_FAILED, "no randomness");
+    char *text = kp_base64(key, sizeof(key));
+    kp_vars_flag(vars, "secretbox", true);
+    kp_vars_add_pair(vars, "keys", "key1", text);
+    int result = kp_render(out, "encryption.yaml", vars, err);
+    explicit_bzero(key, sizeof(key));
+    kp_free_secret(text, strlen(text));
+    return result;
+}
+
+/* What a control plane has, where this host has nothing: another admin host takes over. */
+static int fetch_encryption(struct kp_site *site, char **out, struct kp_err *err)
+{
+    for (size_t i = 0; i < site->node_count && !*out; i++) {
+        kp_auto_value(kp_buf) text = KP_BUF_SECRET(ENCRYPTION_MAX);
+        bool found;
+        if (!kp_is_control_plane(&site->nodes[i]) || site->nodes[i].failed)
+            continue;
+        if (kp_session_get(site->nodes[i].session, ENCRYPTION, &text, &found, err) < 0)
+            return kp_wrap(err, "%s: read " ENCRYPTION, site->nodes[i].node->name);
+        if (found && text.len)
+            *out = kp_strndup(text.data, text.len);
+    }
+    return 0;
+}
+
+/* The file as it is or shall be on all control planes, kept here before any of them gets it. */
+int kp_secure_keep_keys(struct kp_site *site, struct kp_site_node *none, struct kp_err *err)
+{
+    kp_auto_free char *path = kp_path_join(site->state_folder, KEPT_ENCRYPTION);
+    char *text = NULL;
+    (void)none;
+    if (!site->inventory->security.encryption || site->dry_run || kp_file_exists(path))
+        return 0;
+    int result = fetch_encryption(site, &text, err);
+    if (result == 0 && !text)
+        result = make_encryption(&text, err);
+    if (result == 0)
+        result = kp_file_write_atomic(path, kp_slice_of(text), 0600, err);
+    if (text)
+        kp_free_secret(text, strlen(text));
+    return result;
+}
+
+/* Secrets that were written with a key need that key: what a control plane has stays. */
+static int place_encryption(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    kp_auto_free char *path = kp_path_join(site->state_folder, KEPT_ENCRYPTION);
+    char *text = NULL;
+    size_t len = 0;
+    bool there;
+    if (kp_have_file(node, ENCRYPTION, &there, err) < 0)
+        return -1;
+    if (there)
+        return 0;
+    if (!site->dry_run && kp_file_read(path, ENCRYPTION_MAX, &text, &len, err) < 0)
+        return -1;
+    int result = kp_place_secret(site, node, ENCRYPTION, text ? text : "", NULL, err);
+    if (text)
+        kp_free_secret(text, len);
+    return result;
+}
+
+/* --- files ------------------------------------------------------------------------------------ */
+
+static int place_admission(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    const struct kp_security *security = &site->inventory->security;
+    kp_auto(kp_vars) vars = kp_vars_new();
+    kp_vars_set(vars, "enforce",
+                security->pod_security == KP_POD_SECURITY_RESTRICTED ? "restricted" : "baseline");
+    for (size_t i = 0; i < KP_COUNT(own_namespaces); i++)
+        kp_vars_add(vars, "exempt", "%s", own_namespaces[i]);
+    for (size_t i = 0; i < security->exempt_count; i++)
+        kp_vars_add(vars, "exempt", "%s", security->exempt[i]);
+    return kp_place_template(site, node, ADMISSION, "admission.yaml", vars, NULL, err);
+}
+
+int kp_secure_files(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    const struct kp_security *security = &site->inventory->security;
+    kp_auto(kp_vars) none = kp_vars_new();
+    if (security->pod_security != KP_POD_SECURITY_OFF && place_admission(site, node, err) < 0)
+        return -1;
+    if (security->audit &&
+        kp_place_template(site, node, AUDIT_POLICY, "audit-policy.yaml", none, NULL, err) < 0)
+        return -1;
+    return security->encryption ? place_encryption(site, node, err) : 0;
+}
+
+/* --- roles ------------------------------------------------------------------------------------ */
+
+static int apply_template(struct kp_site *site, const char *what, const char *name,
+                          struct kp_err *err)
+{
+    kp_auto(kp_vars) none = kp_vars_new();
+    kp_auto_free char *yaml = NULL;
+    if (kp_render(&yaml, name, none, err) < 0)
+        return -1;
+    return kp_kube_apply(site, what, kp_slice_of(yaml), NULL, err);
+}
+
+static int apply_roles(struct kp_site *site, struct kp_site_node *first, struct kp_err *err)
+{
+    (void)first;
+    if (apply_template(site, "the roles admin, operator and auditor", "rbac-roles.yaml", err) < 0)
+        return -1;
+    if (site->inventory->security.anonymous)
+        return 0;
+    return apply_template(site, "no more than health for the anonymous", "rbac-anonymous.yaml",
+                          err);
+}
+
+static int describe(const struct kp_site *site, char *out, size_t size)
+{
+    kp_auto_free char *ways_out = kp_security_ways_out(&site->inventory->security);
+    snprintf(out, size, "%s%s",
+             *ways_out ? "switched off: "
+                       : "roles; Pod Security, audit log, "
+                         "encrypted Secrets",
+             ways_out);
+    return 0;
+}
+
+const struct kp_step kp_steps_secure[] = {
+    {.name = "roles",
+     .phase = "secure",
+     .nodes = KP_STEP_FIRST,
+     .apply = apply_roles,
+     .describe = describe},
+    {.name = NULL},
+};

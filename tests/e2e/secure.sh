@@ -1,0 +1,185 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# A cluster out of a Kubespray inventory, in the form of its sample, unchanged; and each security
+# default of it seen to bite. Needs root. Run: tests/e2e/secure.sh
+set -euo pipefail
+shopt -s inherit_errexit
+# shellcheck source=tests/lib/e2e.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/e2e.sh"
+
+CLUSTER=mycluster
+HOME_SSH=home/.ssh
+
+# inventory/mycluster as Kubespray's documents show it: one control plane that works too, and a worker.
+write_inventory() {
+    local folder=$WORK/mycluster
+    mkdir -p "$folder"/group_vars/{all,k8s_cluster}
+    cat >"$folder/hosts.yaml" <<END
+all:
+  hosts:
+    node1:
+      ansible_host: 10.77.0.11
+      ip: 10.77.0.11
+      access_ip: 10.77.0.11
+    node2:
+      ansible_host: 10.77.0.12
+      ip: 10.77.0.12
+      access_ip: 10.77.0.12
+      node_labels: {zone: a}
+  children:
+    kube_control_plane:
+      hosts:
+        node1:
+    kube_node:
+      hosts:
+        node1:
+        node2:
+    etcd:
+      hosts:
+        node1:
+    k8s_cluster:
+      children:
+        kube_control_plane:
+        kube_node:
+    calico_rr:
+      hosts: {}
+END
+    cat >"$folder/group_vars/all/all.yml" <<END
+---
+ansible_user: root
+ansible_ssh_private_key_file: $LAB_SSH_KEY
+bin_dir: /usr/local/bin
+loadbalancer_apiserver_port: 6443
+no_proxy_exclude_workers: false
+END
+    printf -- '---\n# cloud_provider: external\n' >"$folder/group_vars/all/aws.yml"
+    cat >"$folder/group_vars/all/etcd.yml" <<END
+---
+etcd_data_dir: /var/lib/etcd
+container_manager: containerd
+etcd_deployment_type: kubeadm
+END
+    cat >"$folder/group_vars/k8s_cluster/k8s-cluster.yml" <<END
+---
+kube_config_dir: /etc/kubernetes
+kube_version: 1.30.14
+kube_network_plugin: flannel
+kube_service_addresses: 10.233.0.0/18
+kube_pods_subnet: 10.233.64.0/18
+kube_network_node_prefix: 24
+cluster_name: cluster.local
+dns_domain: "{{ cluster_name }}"
+kube_apiserver_ip: "{{ kube_service_addresses | ansible.utils.ipaddr('net') | ansible.utils.ipaddr(1) }}"
+kubeadm_ignore_preflight_errors: [SystemVerification]
+kubelet_image_gc_high_threshold: 100
+eviction_hard:
+  memory.available: 100Mi
+  nodefs.available: 1%
+  imagefs.available: 1%
+END
+    INVENTORY=$folder/hosts.yaml
+}
+
+node() { "$SITE" run node1 -- "$@"; }
+api() { "$SITE" exec -- curl -sk -o "$WORK/answer" -w '%{http_code}' --max-time 10 "https://10.77.0.11:6443$1"; }
+
+# kubectl as somebody else: as_role FILE ARGS…
+as_role() {
+    local file=$1
+    shift
+    "$SITE" exec -- "$KUBECTL_PROGRAM" --kubeconfig "$file" --request-timeout=10s "$@"
+}
+
+test_install() {
+    part "an inventory of Kubespray installs as it is"
+    mkdir -p "$WORK/$HOME_SSH" && cp "$LAB_KNOWN_HOSTS" "$WORK/$HOME_SSH/known_hosts"
+    kinstall convert -i "$INVENTORY" >"$WORK/ours.yaml"
+    contains "convert" "$(cat "$WORK/ours.yaml")" 'all.yml:4: bin_dir' 'network: "flannel"' '[control-plane, worker]'
+    kinstall --key "$PUB" --bundle "$BUNDLE" -i "$INVENTORY" >"$WORK/out" 2>&1 || fail "install: $(tail -n 40 "$WORK/out")"
+    contains "notes" "$(cat "$WORK/out")" "without a meaning here" kube_apiserver_ip
+    rm -rf "$WORK/$CLUSTER.state" && ln -s mycluster/mycluster.state "$WORK/$CLUSTER.state"
+    fetch_kubectl
+    expect "nodes" "node1 node2" "$(kubectl get nodes -o json | jq -r '[.items[].metadata.name] | join(" ")')"
+    expect "label" a "$(kubectl get node node2 -o json | jq -r .metadata.labels.zone)"
+}
+
+test_pods() {
+    part "a privileged pod is refused; a pod that asks for nothing has seccomp's default"
+    kubectl create namespace shop >/dev/null
+    refused 1 kubectl -n shop run bad --image docker.io/library/none:1 --privileged
+    contains "privileged" "$OUTPUT" "violates PodSecurity" baseline
+    expect "seccomp" true "$(node sh -c "grep -o 'seccompDefault: true' /var/lib/kubelet/config.yaml" | sed 's/.*: //')"
+}
+
+test_secrets() {
+    part "a Secret cannot be read in etcd, nor by anybody but root on the control plane"
+    kubectl -n shop create secret generic pass --from-literal=word=nightingale >/dev/null
+    expect "read back" nightingale "$(kubectl -n shop get secret pass -o json | jq -r .data.word | base64 -d)"
+    node grep -rqa "k8s:enc:secretbox:v1:key1" /var/lib/etcd/member || fail "nothing in etcd is encrypted"
+    ! node grep -rqa nightingale /var/lib/etcd/member || fail "the Secret stands in etcd as it is"
+    node grep -rqa "/registry/secrets/shop/pass" /var/lib/etcd/member || fail "the Secret is not in etcd at all"
+    expect "mode" "600 root" "$(node stat -c '%a %U' /etc/kubernetes/kpack/encryption.yaml)"
+    expect "mode here" 600 "$(stat -c %a "$WORK/$CLUSTER.state/encryption.yaml")"
+}
+
+test_audit() {
+    part "the audit log has who made the Secret, and not what is in it"
+    node cat /var/log/kubernetes/audit/audit.log >"$WORK/audit.log"
+    expect "who" kubernetes-admin "$(jq -r 'select(.verb == "create" and .objectRef.resource == "secrets" and .objectRef.name == "pass") | .user.username' "$WORK/audit.log")"
+    ! grep -q "$(printf nightingale | base64)\|nightingale" "$WORK/audit.log" || fail "a Secret is in the audit log"
+}
+
+test_roles() {
+    part "admin, operator, auditor: what they may, and what they may not"
+    local role
+    for role in admin operator auditor; do
+        kinstall kubeconfig -i "$INVENTORY" --key "$PUB" --role $role --user "ann-$role" --hours 1 -o "$WORK/$role.conf" >/dev/null
+        expect "$role's mode" 600 "$(stat -c %a "$WORK/$role.conf")"
+    done
+    expect "who" ann-auditor "$(as_role "$WORK/auditor.conf" auth whoami -o json | jq -r .status.userInfo.username)"
+    as_role "$WORK/auditor.conf" get pods,clusterroles,nodes -A >/dev/null || fail "the auditor cannot read"
+    refused 1 as_role "$WORK/auditor.conf" -n shop get secret pass
+    contains "auditor" "$OUTPUT" orbidden
+    refused 1 as_role "$WORK/auditor.conf" -n shop create configmap a
+    contains "auditor" "$OUTPUT" orbidden
+    as_role "$WORK/operator.conf" -n shop create configmap a >/dev/null || fail "the operator cannot write"
+    as_role "$WORK/operator.conf" cordon node2 >/dev/null && as_role "$WORK/operator.conf" uncordon node2 >/dev/null || fail "the operator cannot cordon"
+    refused 1 as_role "$WORK/operator.conf" create clusterrolebinding x --clusterrole cluster-admin --user ann-operator
+    contains "operator" "$OUTPUT" orbidden
+    as_role "$WORK/admin.conf" delete configmap -n shop a >/dev/null || fail "the admin cannot"
+    expect "requests left behind" 0 "$(kubectl get csr -o json | jq '[.items[] | select(.metadata.name | startswith("kpack-"))] | length')"
+    refused 2 kinstall kubeconfig -i "$INVENTORY" --key "$PUB" --role king --user ann
+}
+
+test_doors() {
+    part "without credentials: health and nothing else; no old TLS; no profiling"
+    expect "healthz" 200 "$(api /healthz)"
+    expect "readyz" 200 "$(api '/readyz?verbose')"
+    expect "version" 403 "$(api /version)"
+    expect "namespaces" 403 "$(api /api/v1/namespaces)"
+    refused 1 kubectl get --raw /debug/pprof/
+    refused 1 "$SITE" exec -- sh -c 'echo | openssl s_client -tls1_1 -connect 10.77.0.11:6443 -cipher "ALL:@SECLEVEL=0"'
+    expect "kubelet" 401 "$("$SITE" exec -- curl -sk -o /dev/null -w '%{http_code}' https://10.77.0.12:10250/pods)"
+}
+
+test_again() {
+    part "again: nothing changes"
+    kinstall --key "$PUB" --bundle "$BUNDLE" -i "$INVENTORY" >"$WORK/out" 2>&1 || fail "again: $(tail -n 40 "$WORK/out")"
+    contains "second run" "$(cat "$WORK/out")" "nothing had to be changed"
+}
+
+e2e_begin secure
+upstream_up
+shared_bundle
+"$SITE" up --node node1=10.77.0.11 --node node2=10.77.0.12
+eval "$("$SITE" env)"
+write_inventory
+test_install
+test_pods
+test_secrets
+test_audit
+test_roles
+test_doors
+test_again
+part end
