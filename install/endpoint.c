@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "install/endpoint.h"
 
+#include "core/base64.h"
 #include "core/hash.h"
 #include "install/network.h"
 #include "manifests/render.h"
@@ -242,4 +243,11 @@ int kp_endpoint_kubeconfig(char **out, const struct kp_inventory *inventory,
                 (int)certificate.len, certificate.ptr, (int)key.len, key.ptr);
     *out = kp_buf_steal(&text);
     return 0;
+}
+
+bool kp_endpoint_ca(char **out, size_t *len, struct kp_slice kubeconfig)
+{
+    struct kp_slice ca;
+    return find_value(kubeconfig, "certificate-authority-data", &ca) &&
+           kp_base64_parse(ca, out, len);
 }

@@ -54,3 +54,5 @@ KP_CHECK int kp_endpoint_render_vip(char **pod, const struct kp_inventory *inven
  * *out: a secret, kp_free_secret. KP_DAMAGED where admin_conf is not what kubeadm writes. */
 KP_CHECK int kp_endpoint_kubeconfig(char **out, const struct kp_inventory *inventory,
                                     struct kp_slice admin_conf, struct kp_err *err);
+/* The cluster's CA out of such a file, PEM; false where there is none. *out: kp_free. */
+bool kp_endpoint_ca(char **out, size_t *len, struct kp_slice kubeconfig);
