@@ -7,6 +7,7 @@
 #include "install/steps/images.h"
 #include "install/steps/kubeadm.h"
 #include "install/steps/network.h"
+#include "install/steps/secure.h"
 
 #include "core/text.h"
 
@@ -170,13 +171,23 @@ static const struct kp_step images[] = {
 };
 
 static const struct kp_step control[] = {
+    {.name = "secrets-key",
+     .phase = "control",
+     .nodes = KP_STEP_ADMIN,
+     .apply = kp_secure_keep_keys,
+     .describe = describe_control,
+     .halting = true},
+    {.name = "secure-files", // the new API servers read them
+     .phase = "control",
+     .nodes = KP_STEP_CONTROL_PLANES,
+     .apply = kp_secure_files,
+     .halting = true},
     {.name = KP_UPGRADE_STEP,
      .phase = "control",
      .nodes = KP_STEP_FIRST,
      .serial = true,
      .check = check_upgraded,
      .apply = apply_upgrade,
-     .describe = describe_control,
      .halting = true},
     {.name = KP_UPGRADE_STEP,
      .phase = "control",
@@ -207,9 +218,9 @@ static const struct kp_step workers[] = {
 const struct kp_step *const *kp_upgrade_phases(size_t *count)
 {
     static const struct kp_step *const phases[] = {
-        kp_steps_mirror,  kp_steps_prepare, images,        control,       workers,
-        kp_steps_runtime, kp_steps_tools,   kp_steps_init, kp_steps_join, kp_steps_network,
-        kp_steps_addons,  kp_steps_custom,  kp_steps_prove};
+        kp_steps_mirror,  kp_steps_prepare, images,          control,       workers,
+        kp_steps_runtime, kp_steps_tools,   kp_steps_init,   kp_steps_join, kp_steps_network,
+        kp_steps_addons,  kp_steps_secure,  kp_steps_custom, kp_steps_prove};
     *count = KP_COUNT(phases);
     return phases;
 }
