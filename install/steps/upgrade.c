@@ -51,6 +51,18 @@ static int upload_config(struct kp_site *site, struct kp_site_node *node, struct
     return result;
 }
 
+/* kubeadm that an earlier run began works on: its API server may be the one that restarts. */
+static int is_at_work(struct kp_site *site, struct kp_site_node *node, bool *active,
+                      struct kp_err *err)
+{
+    static const char *const argv[] = {"systemctl", "is-active", "--quiet", UNIT ".service", NULL};
+    int status;
+    if (kp_ask(site, node, argv, 30, &status, NULL, err) < 0)
+        return -1;
+    *active = status == 0;
+    return 0;
+}
+
 static char *ignored_checks(const struct kp_site *site)
 {
     kp_auto_value(kp_buf) out = KP_BUF(IGNORED_MAX);
@@ -72,7 +84,10 @@ static int run_kubeadm(struct kp_site *site, struct kp_site_node *node, struct k
     struct kp_run run = {
         .argv = first ? apply : others, .env = env, .timeout = KUBEADM_TIMEOUT, .unit = UNIT};
     kp_auto_value(kp_run_result) result = {0};
-    if (first && upload_config(site, node, err) < 0)
+    bool active;
+    if (is_at_work(site, node, &active, err) < 0)
+        return -1;
+    if (first && !active && upload_config(site, node, err) < 0)
         return kp_wrap(err, "hand the new configuration to the cluster");
     kp_step_note(site, node, "kubeadm upgrade %s", first ? "apply" : "node");
     return kp_step_run(site, node, &run, &result, err);
