@@ -196,6 +196,16 @@ int kp_pki_covers(bool *covers, const struct kp_pki_pair *leaf, const char *ca_c
     return 0;
 }
 
+bool kp_pki_has_names(struct kp_slice pem, const char *const *sans, size_t n)
+{
+    AUTO_SSL(X509, certificate) = read_certificate(pem);
+    bool good = certificate != NULL;
+    for (size_t i = 0; good && i < n; i++)
+        good = has_san(certificate, sans[i]);
+    ERR_clear_error();
+    return good;
+}
+
 int kp_pki_spki_hash(struct kp_digest *out, struct kp_slice pem, struct kp_err *err)
 {
     AUTO_SSL(X509, certificate) = read_certificate(pem);

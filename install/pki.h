@@ -31,6 +31,8 @@ KP_CHECK int kp_pki_issue(struct kp_pki_pair *out, const struct kp_pki_pair *ca,
  * and every san is in it. Unreadable PEM is "not". */
 KP_CHECK int kp_pki_covers(bool *covers, const struct kp_pki_pair *leaf, const char *ca_certificate,
                            const char *const *sans, size_t n, struct kp_err *err);
+/* Whether each name and IP address is in the certificate; unreadable PEM has none. */
+bool kp_pki_has_names(struct kp_slice pem, const char *const *sans, size_t n);
 /* SHA-256 of the SubjectPublicKeyInfo (DER) of the first certificate: kubeadm's caCertHashes. */
 KP_CHECK int kp_pki_spki_hash(struct kp_digest *out, struct kp_slice pem, struct kp_err *err);
 

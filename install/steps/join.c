@@ -264,6 +264,12 @@ const struct kp_step kp_steps_join[] = {
      .apply = apply_join,
      .recorded = true},
     {.name = "endpoint", .phase = "join", .nodes = KP_STEP_ALL, .apply = kp_endpoint_settle},
+    // One after the other: an API server that is badly off stops the rest.
+    {.name = "api-certificate",
+     .phase = "join",
+     .nodes = KP_STEP_CONTROL_PLANES,
+     .serial = true,
+     .apply = kp_endpoint_certificate},
     {.name = "join-forget", .phase = "join", .nodes = KP_STEP_FIRST, .apply = apply_forget},
     {.name = NULL},
 };
