@@ -24,8 +24,8 @@ static const struct kp_option option_table[] = {
 
 static const struct kp_step *const phases[] = {
     kp_steps_mirror, kp_steps_prepare, kp_steps_runtime, kp_steps_tools,
-    kp_steps_init,   kp_steps_join,    kp_steps_network, kp_steps_addons,
-    kp_steps_secure, kp_steps_custom,  kp_steps_prove,
+    kp_steps_etcd,   kp_steps_init,    kp_steps_join,    kp_steps_network,
+    kp_steps_addons, kp_steps_secure,  kp_steps_custom,  kp_steps_prove,
 };
 #define PLANNED_PHASES (KP_COUNT(phases) - 1) /* proving changes nothing that could be planned */
 

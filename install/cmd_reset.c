@@ -2,14 +2,13 @@
 #include "core/file.h"
 #include "install/audit_log.h"
 #include "install/cmd.h"
+#include "install/confirm.h"
 #include "install/journal.h"
 #include "install/report.h"
 #include "install/site.h"
 
 #include <stdio.h>
 #include <unistd.h>
-
-#define ANSWER_MAX 128
 
 struct options {
     struct kp_site_options site;
@@ -51,22 +50,13 @@ static int check_names(const struct options *options, const struct kp_site *site
 
 static int confirm(const struct options *options, const struct kp_site *site, struct kp_err *err)
 {
-    char answer[ANSWER_MAX] = "";
-    if (options->yes)
-        return 0;
-    if (!isatty(STDIN_FILENO))
-        return kp_fail(err, KP_USAGE, "reset deletes the cluster's data: give --yes");
-    fprintf(stderr, "This takes Kubernetes and all its data from:");
+    kp_auto_value(kp_buf) what = KP_BUF((size_t)1 << 20);
+    kp_buf_adds(&what, "This takes Kubernetes and all its data from:");
     for (size_t i = 0; i < site->node_count; i++)
         if (is_chosen(options, site->nodes[i].node->name))
-            fprintf(stderr, " %s", site->nodes[i].node->name);
-    fprintf(stderr, "\nType the cluster's name (%s) to go on: ", site->inventory->cluster);
-    if (!fgets(answer, sizeof(answer), stdin))
-        answer[0] = '\0';
-    answer[strcspn(answer, "\n")] = '\0';
-    if (strcmp(answer, site->inventory->cluster) != 0)
-        return kp_fail(err, KP_FAILED, "not confirmed; nothing was changed");
-    return 0;
+            kp_buf_addf(&what, " %s", site->nodes[i].node->name);
+    return kp_confirm(options->yes, kp_buf_slice(&what).ptr, "the cluster's name",
+                      site->inventory->cluster, err);
 }
 
 /* A node that cannot be reached stops its own line only: the others are reset all the same. */

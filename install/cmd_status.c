@@ -57,9 +57,16 @@ static const char *word_of(const struct kp_site_node *node, const char *ready)
 {
     if (node->failed)
         return "unreachable";
+    if (node->node->roles == KP_ROLE_ETCD)
+        return "etcd"; // `kinstall etcd status` knows more
     if (!ready)
         return "not a member";
     return strcmp(ready, "True") == 0 ? "Ready" : "NotReady";
+}
+
+static bool is_good(const char *state)
+{
+    return strcmp(state, "Ready") == 0 || strcmp(state, "etcd") == 0;
 }
 
 static json_t *collect(const struct kp_site *site, const json_t *nodes, size_t *bad)
@@ -69,7 +76,7 @@ static json_t *collect(const struct kp_site *site, const json_t *nodes, size_t *
         const struct kp_site_node *node = &site->nodes[i];
         const char *state = word_of(node, nodes ? ready_state(nodes, node->node->name) : NULL);
         json_t *finished = json_object_get(node->record, "finished");
-        *bad += strcmp(state, "Ready") != 0;
+        *bad += !is_good(state);
         json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:O*}", "name", node->node->name,
                                               "address", node->node->address, "state", state,
                                               "finished", finished));
@@ -87,8 +94,10 @@ static void print_table(const struct kp_site *site, const json_t *list)
         kp_table_cell(table, KP_PLAIN, "%s", node->name);
         kp_table_cell(table, KP_PLAIN, "%s", node->address);
         kp_table_cell(table, KP_PLAIN, "%s",
-                      node->roles & KP_ROLE_CONTROL_PLANE ? "control-plane" : "worker");
-        kp_table_cell(table, strcmp(state, "Ready") == 0 ? KP_GREEN : KP_RED, "%s", state);
+                      node->roles & KP_ROLE_CONTROL_PLANE ? "control-plane"
+                      : node->roles & KP_ROLE_WORKER      ? "worker"
+                                                          : "etcd");
+        kp_table_cell(table, is_good(state) ? KP_GREEN : KP_RED, "%s", state);
     }
     kp_table_print(table, stdout);
 }

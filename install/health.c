@@ -98,7 +98,7 @@ static void judge_pressure(const json_t *node, json_t *failures)
 static json_t *judge_nodes(const struct kp_site *site, const json_t *list)
 {
     json_t *failures = json_array();
-    for (size_t i = 0; i < site->node_count; i++) {
+    for (size_t i = 0; i < kp_members(site); i++) {
         const char *name = site->nodes[i].node->name;
         const json_t *found = NULL, *item;
         size_t j;
@@ -199,7 +199,7 @@ int kp_health_store(const struct kp_health *health, const struct kp_site *site, 
 {
     kp_auto_free char *path = kp_path_join(site->state_folder, REPORT);
     json_t *names = json_array();
-    for (size_t i = 0; i < site->node_count; i++)
+    for (size_t i = 0; i < kp_members(site); i++)
         json_array_append_new(names, json_string(site->nodes[i].node->name));
     kp_auto_json report = json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:o, s:O}", "kind", "kpack.report/v1", "cluster",
@@ -212,9 +212,9 @@ int kp_health_store(const struct kp_health *health, const struct kp_site *site, 
 
 static bool lists_all_nodes(const json_t *names, const struct kp_site *site)
 {
-    if (json_array_size(names) != site->node_count)
+    if (json_array_size(names) != kp_members(site))
         return false;
-    for (size_t i = 0; i < site->node_count; i++) {
+    for (size_t i = 0; i < kp_members(site); i++) {
         const char *name = json_string_value(json_array_get(names, i));
         if (!name || strcmp(name, site->nodes[i].node->name) != 0)
             return false;

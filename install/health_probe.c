@@ -53,18 +53,18 @@ int kp_health_endpoint(struct kp_health *health, struct kp_site *site, struct kp
     kp_auto_value(kp_buf) ca = KP_BUF(CA_MAX);
     kp_auto_free char *endpoint = kp_endpoint(site);
     kp_auto_free char *url = kp_asprintf("https://%s/readyz", endpoint);
-    kp_auto_free json_t **per_node = kp_alloc_array(site->node_count, sizeof(json_t *));
+    kp_auto_free json_t **per_node = kp_alloc_array(kp_members(site), sizeof(json_t *));
     bool found;
     if (kp_session_get(kp_first(site)->session, "/etc/kubernetes/pki/ca.crt", &ca, &found, err) < 0)
         return -1;
     kp_auto_json question = json_pack("{s:s, s:s}", "https", url, "ca", kp_buf_slice(&ca).ptr);
     struct asking_api asking = {site, question, per_node};
     json_t *failures = json_array();
-    int result = kp_parallel(PARALLEL, site->node_count, ask_api, &asking, err);
-    for (size_t i = 0; i < site->node_count; i++)
+    int result = kp_parallel(PARALLEL, kp_members(site), ask_api, &asking, err);
+    for (size_t i = 0; i < kp_members(site); i++)
         if (per_node[i])
             json_array_append_new(failures, per_node[i]);
-    kp_auto_free char *detail = kp_asprintf("%s from %zu nodes", url, site->node_count);
+    kp_auto_free char *detail = kp_asprintf("%s from %zu nodes", url, kp_members(site));
     kp_health_note(health, "api", start, detail, failures);
     return result;
 }
@@ -128,8 +128,8 @@ static int find_pods(struct probing *p, struct kp_err *err)
         kp_kube_json(p->site, &found, NULL, service, err) < 0)
         return -1;
     p->service = kp_strdup(text_at(found, "spec", "clusterIP"));
-    p->pods = kp_alloc_array(p->site->node_count, sizeof(*p->pods));
-    for (size_t i = 0; i < p->site->node_count; i++) {
+    p->pods = kp_alloc_array(kp_members(p->site), sizeof(*p->pods));
+    for (size_t i = 0; i < kp_members(p->site); i++) {
         const char *name = p->site->nodes[i].node->name;
         size_t j;
         const json_t *item;
@@ -162,8 +162,8 @@ static int ask_pod(struct probing *p, size_t i, json_t **answer, struct kp_err *
     kp_auto_free char *service = url_of(p->service, 80);
     kp_auto_free char *text = NULL;
     size_t n = 9;
-    for (size_t j = 0; j < p->site->node_count && n + 5 < ARGS_MAX; j++) {
-        if (!kp_health_tries(i, j, p->site->node_count))
+    for (size_t j = 0; j < kp_members(p->site) && n + 5 < ARGS_MAX; j++) {
+        if (!kp_health_tries(i, j, kp_members(p->site)))
             continue;
         kp_auto_free char *url = url_of(p->pods[j].address, PROBE_PORT);
         args[n++] = "--get";
@@ -208,8 +208,8 @@ static bool judge(struct probing *p, size_t i, const json_t *answer, bool note)
     size_t at = 0;
     add_failure(dns, failure_of(json_array_get(json_object_get(answer, "dns"), 0), NULL),
                 p->pods[i].node, p->dns);
-    for (size_t j = 0; j < p->site->node_count; j++)
-        if (kp_health_tries(i, j, p->site->node_count))
+    for (size_t j = 0; j < kp_members(p->site); j++)
+        if (kp_health_tries(i, j, kp_members(p->site)))
             add_failure(pairs, failure_of(json_array_get(get, at++), p->pods[j].name),
                         p->pods[i].node, p->pods[j].node);
     add_failure(service, failure_of(json_array_get(get, at), NULL), p->pods[i].node, p->service);
@@ -247,7 +247,7 @@ static int try_node(void *user, size_t item, unsigned worker, struct kp_err *err
 
 static void note_all(struct probing *p, struct kp_health *health, double start)
 {
-    size_t n = p->site->node_count;
+    size_t n = kp_members(p->site);
     kp_auto_free char *dns = kp_asprintf("%s from %zu nodes", p->dns, n);
     kp_auto_free char *pairs = kp_asprintf("%zu pod pairs", kp_health_pairs(n));
     kp_auto_free char *service = kp_asprintf("ClusterIP %s from %zu nodes", p->service, n);
@@ -293,12 +293,12 @@ static int run_probe(struct probing *p, struct kp_health *health, struct kp_err 
     }
     kp_auto_free char *detail =
         kp_asprintf("%s by tag on %zu nodes",
-                    kp_manifest_image(p->site->manifest, "probe")->reference, p->site->node_count);
+                    kp_manifest_image(p->site->manifest, "probe")->reference, kp_members(p->site));
     kp_health_note(health, "pull and start", start, detail, failures);
     start = kp_now();
     kp_step_note(p->site, NULL, "DNS, pod to pod, Service");
-    if (kp_parallel(PARALLEL, p->site->node_count, await_rule, p, &why) < 0 ||
-        kp_parallel(PARALLEL, p->site->node_count, try_node, p, &why) < 0)
+    if (kp_parallel(PARALLEL, kp_members(p->site), await_rule, p, &why) < 0 ||
+        kp_parallel(PARALLEL, kp_members(p->site), try_node, p, &why) < 0)
         json_array_append_new(p->pair_failures, json_string(why.message));
     note_all(p, health, start);
     return kp_interrupt_check(err);

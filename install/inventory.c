@@ -194,11 +194,13 @@ static int read_roles(const struct loading *l, const struct kp_yaml *map, struct
     if (r->failed)
         return -1;
     if (!count)
-        return kp_yaml_fail(map, l->err, "roles is missing: [control-plane], [worker] or both");
+        return kp_yaml_fail(map, l->err,
+                            "roles is missing: control-plane, worker, etcd or several of them");
     for (size_t i = 0; i < count; i++) {
         unsigned role = kp_role_parse(roles[i]);
-        if (role != KP_ROLE_CONTROL_PLANE && role != KP_ROLE_WORKER) {
-            kp_yaml_complain(r, "roles", "%s is not a role (control-plane, worker)", roles[i]);
+        if (!role) {
+            kp_yaml_complain(r, "roles", "%s is not a role (control-plane, worker, etcd)",
+                             roles[i]);
             return -1;
         }
         node->roles |= role;
@@ -268,10 +270,17 @@ static int check_duplicates(const struct loading *l, const struct kp_yaml *list,
     return 0;
 }
 
+static int rank_of(const struct kp_node *node)
+{
+    if (node->roles & KP_ROLE_CONTROL_PLANE)
+        return 0;
+    return node->roles & KP_ROLE_WORKER ? 1 : 2;
+}
+
 static int compare_nodes(const void *a, const void *b)
 {
     const struct kp_node *x = a, *y = b;
-    int order = (int)(y->roles & KP_ROLE_CONTROL_PLANE) - (int)(x->roles & KP_ROLE_CONTROL_PLANE);
+    int order = rank_of(x) - rank_of(y);
     return order ? order : (x->line > y->line) - (x->line < y->line);
 }
 
@@ -469,6 +478,16 @@ static int read_mirror(const struct loading *l, const struct kp_yaml *map)
     return kp_yaml_finish(&r);
 }
 
+static int read_etcd(const struct loading *l, const struct kp_yaml *map,
+                     const struct kp_yaml *nodes)
+{
+    struct kp_inventory *v = l->inventory;
+    bool some = false;
+    for (size_t i = 0; i < v->node_count; i++)
+        some = some || (v->nodes[i].roles & KP_ROLE_ETCD);
+    return kp_etcd_options_read(&v->etcd, map, nodes, some, v->arena, l->err);
+}
+
 static int read_root(struct loading *l, const struct kp_yaml *root)
 {
     struct kp_yaml_reader r = kp_yaml_read(root, l->err);
@@ -479,6 +498,7 @@ static int read_root(struct loading *l, const struct kp_yaml *root)
     const struct kp_yaml *kubernetes = kp_yaml_map(&r, "kubernetes", false);
     const struct kp_yaml *mirror = kp_yaml_map(&r, "mirror", false);
     const struct kp_yaml *security = kp_yaml_map(&r, "security", false);
+    const struct kp_yaml *etcd = kp_yaml_map(&r, "etcd", false);
     const struct kp_yaml *nodes = kp_yaml_list(&r, "nodes", KP_NODES_MAX, true);
     l->inventory->parallel = (unsigned)kp_yaml_number(&r, "parallel", 1, 200, 20);
     if (kp_yaml_finish(&r) < 0)
@@ -489,7 +509,7 @@ static int read_root(struct loading *l, const struct kp_yaml *root)
     if (read_kubernetes(l, kubernetes) < 0 || read_mirror(l, mirror) < 0 ||
         kp_security_read(&l->inventory->security, security, l->inventory->arena, l->err) < 0)
         return -1;
-    return read_nodes(l, nodes);
+    return read_nodes(l, nodes) < 0 ? -1 : read_etcd(l, etcd, nodes);
 }
 
 /* Puts our form of a Kubespray inventory in its place. */
@@ -572,6 +592,14 @@ int kp_inventory_check_bundle(const struct kp_inventory *inventory,
         return kp_hint(err, "change the inventory, or make a bundle with --network %s", network);
     }
     return 0;
+}
+
+size_t kp_inventory_members(const struct kp_inventory *inventory)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < inventory->node_count; i++)
+        n += (inventory->nodes[i].roles & (KP_ROLE_CONTROL_PLANE | KP_ROLE_WORKER)) != 0;
+    return n;
 }
 
 char *kp_inventory_endpoint_name(const struct kp_inventory *inventory)

@@ -8,6 +8,7 @@
 
 #include "bundle/manifest.h"
 #include "install/security.h"
+#include "install/etcd_options.h"
 #include "install/session.h"
 
 #define KP_NODES_MAX 1000
@@ -39,7 +40,7 @@ struct kp_inventory {
     const char *notes; /* of a Kubespray inventory: lines about what was not taken over; or NULL */
     const char
         *cluster; /* DNS label; names the endpoint <cluster>.kpack.internal and the state folder */
-    struct kp_node *nodes; /* control planes first, else the order of the file */
+    struct kp_node *nodes; /* control planes first, etcd alone last, else the order of the file */
     size_t node_count, control_plane_count;
     struct {
         const char *version;  /* "v1.30" or "v1.30.14": what the bundle must be; NULL: any */
@@ -63,6 +64,7 @@ struct kp_inventory {
         const char *folder; /* on mirror nodes: /var/lib/kpack/bundles */
     } mirror;
     struct kp_security security;
+    struct kp_etcd_options etcd;
     unsigned parallel; /* nodes at once in one step; default 20 */
 };
 KP_CHECK int kp_inventory_load(struct kp_inventory **out, const char *path, struct kp_err *err);
@@ -71,6 +73,9 @@ KP_DEFINE_AUTO(kp_inventory);
 /* The inventory against the bundle: arches, network plugin, versions. */
 KP_CHECK int kp_inventory_check_bundle(const struct kp_inventory *inventory,
                                        const struct kp_manifest *manifest, struct kp_err *err);
+/* How many of the nodes, the first ones, are of the cluster itself: all but those that only carry
+ * etcd. */
+size_t kp_inventory_members(const struct kp_inventory *inventory);
 /* "demo.kpack.internal" */
 char *kp_inventory_endpoint_name(const struct kp_inventory *inventory);
 /* The state folder beside the inventory: <dir of path>/<cluster>.state; kp_free. */

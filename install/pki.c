@@ -146,10 +146,23 @@ static char *san_text(const char *const *sans, size_t n)
     return text;
 }
 
+static const char *usage_of(unsigned use)
+{
+    if (use == (KP_PKI_SERVER | KP_PKI_CLIENT))
+        return "serverAuth,clientAuth";
+    return use == KP_PKI_CLIENT ? "clientAuth" : "serverAuth";
+}
+
 int kp_pki_issue(struct kp_pki_pair *out, const struct kp_pki_pair *ca, const char *common_name,
                  const char *const *sans, size_t n, struct kp_err *err)
 {
-    if (n == 0 || n > KP_PKI_SANS_MAX)
+    return kp_pki_issue_for(out, ca, common_name, KP_PKI_SERVER, sans, n, err);
+}
+
+int kp_pki_issue_for(struct kp_pki_pair *out, const struct kp_pki_pair *ca, const char *common_name,
+                     unsigned use, const char *const *sans, size_t n, struct kp_err *err)
+{
+    if ((n == 0 && use != KP_PKI_CLIENT) || n > KP_PKI_SANS_MAX)
         return kp_fail(err, KP_USAGE, "a certificate needs 1 to %d names, not %zu", KP_PKI_SANS_MAX,
                        n);
     kp_auto_free char *names = san_text(sans, n);
@@ -160,12 +173,12 @@ int kp_pki_issue(struct kp_pki_pair *out, const struct kp_pki_pair *ca, const ch
     if (!issuer || !ca_key || !leaf || !X509_set_issuer_name(leaf, X509_get_subject_name(issuer)) ||
         !add_extension(leaf, issuer, NID_basic_constraints, "critical,CA:FALSE") ||
         !add_extension(leaf, issuer, NID_key_usage, "critical,digitalSignature") ||
-        !add_extension(leaf, issuer, NID_ext_key_usage, "serverAuth") ||
+        !add_extension(leaf, issuer, NID_ext_key_usage, usage_of(use)) ||
         !add_extension(leaf, issuer, NID_subject_key_identifier, "hash") ||
         !add_extension(leaf, issuer, NID_authority_key_identifier, "keyid:always") ||
-        !add_extension(leaf, issuer, NID_subject_alt_name, names) ||
+        (n && !add_extension(leaf, issuer, NID_subject_alt_name, names)) ||
         !X509_sign(leaf, ca_key, EVP_sha256()))
-        return fail_ssl(err, "issue the mirrors' certificate");
+        return fail_ssl(err, "issue a certificate");
     return to_pem(out, leaf, key, err);
 }
 

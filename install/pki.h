@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The site's own certificate authority, for its mirrors: made once, kept in the state folder
- * (mirror-ca.pem, mirror-ca.key 0600). EC P-256, ten years, random serials, notBefore a day back
- * for nodes with a wrong clock. And the hash by which kubeadm join pins the cluster's CA.
+ * The site's own certificate authorities, for its mirrors and for external etcd: made once, kept in
+ * the state folder (mirror-ca.pem, mirror-ca.key 0600). EC P-256, ten years, random serials,
+ * notBefore a day back for nodes with a wrong clock. And the hash by which kubeadm join pins the
+ * cluster's CA.
  */
 #pragma once
 
@@ -22,11 +23,16 @@ KP_DEFINE_AUTO_VALUE(kp_pki_pair);
 
 /* A new CA that may sign server certificates only one level deep. */
 KP_CHECK int kp_pki_make_ca(struct kp_pki_pair *out, const char *common_name, struct kp_err *err);
-/* A server certificate for these names and IP addresses (sans: n texts, an IP is recognised as
- * one). */
+/* A server certificate (EC P-256, ten years) for these names and IP addresses (sans: n texts, an IP
+ * is recognised as one). */
 KP_CHECK int kp_pki_issue(struct kp_pki_pair *out, const struct kp_pki_pair *ca,
                           const char *common_name, const char *const *sans, size_t n,
                           struct kp_err *err);
+enum kp_pki_use { KP_PKI_SERVER = 1, KP_PKI_CLIENT = 2 }; /* extended key usages, or both */
+/* The same for other uses. sans may be empty for a client alone. */
+KP_CHECK int kp_pki_issue_for(struct kp_pki_pair *out, const struct kp_pki_pair *ca,
+                              const char *common_name, unsigned use, const char *const *sans,
+                              size_t n, struct kp_err *err);
 /* *covers: signed by this CA, not within a year of its end, key and certificate belong together,
  * and every san is in it. Unreadable PEM is "not". */
 KP_CHECK int kp_pki_covers(bool *covers, const struct kp_pki_pair *leaf, const char *ca_certificate,

@@ -131,6 +131,10 @@ static void add_result_cell(struct kp_table *table, size_t errors, size_t warnin
 
 static const char *role_text(const struct kp_node *node)
 {
+    if (node->roles == KP_ROLE_ETCD)
+        return "etcd";
+    if (node->roles & KP_ROLE_ETCD)
+        return node->roles & KP_ROLE_CONTROL_PLANE ? "control-plane+etcd" : "worker+etcd";
     if (node->roles == (KP_ROLE_CONTROL_PLANE | KP_ROLE_WORKER))
         return "both";
     return node->roles & KP_ROLE_CONTROL_PLANE ? "control-plane" : "worker";

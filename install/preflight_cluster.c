@@ -43,16 +43,17 @@ static void check_port(const struct kp_look *look, const struct port *port)
 
 void kp_rule_ports(const struct kp_look *look)
 {
-    enum { ANY = KP_ROLE_CONTROL_PLANE | KP_ROLE_WORKER };
+    enum { ANY = KP_ROLE_CONTROL_PLANE | KP_ROLE_WORKER, ALL = ANY | KP_ROLE_ETCD };
+    unsigned etcd = look->site->inventory->etcd.external ? KP_ROLE_ETCD : KP_ROLE_CONTROL_PLANE;
     const struct port table[] = {
         {6443, KP_ROLE_CONTROL_PLANE, "tcp", "API server", false},
-        {2379, KP_ROLE_CONTROL_PLANE, "tcp", "etcd", false},
-        {2380, KP_ROLE_CONTROL_PLANE, "tcp", "etcd", false},
+        {2379, etcd, "tcp", "etcd", false},
+        {2380, etcd, "tcp", "etcd", false},
         {10257, KP_ROLE_CONTROL_PLANE, "tcp", "controller manager", false},
         {10259, KP_ROLE_CONTROL_PLANE, "tcp", "scheduler", false},
         {10250, ANY, "tcp", "kubelet", false},
         {10256, ANY, "tcp", "kube-proxy", false},
-        {look->site->inventory->mirror.port, ANY, "tcp", "mirror", true},
+        {look->site->inventory->mirror.port, ALL, "tcp", "mirror", true},
     };
     if (look->ours)
         return;

@@ -22,6 +22,7 @@ static bool takes_part(const struct kp_site *site, const struct kp_step *step, s
 {
     const struct kp_node *node = &site->inventory->nodes[i];
     bool control = (node->roles & KP_ROLE_CONTROL_PLANE) != 0;
+    bool member = control || (node->roles & KP_ROLE_WORKER);
     switch (step->nodes) {
     case KP_STEP_ADMIN:
         return false;
@@ -32,12 +33,16 @@ static bool takes_part(const struct kp_site *site, const struct kp_step *step, s
     case KP_STEP_OTHER_CONTROL_PLANES:
         return control && i > 0;
     case KP_STEP_WORKERS:
-        return !control;
+        return member && !control;
     case KP_STEP_JOINING:
-        return i > 0;
+        return member && i > 0;
     case KP_STEP_MIRRORS:
         return node->mirror;
     case KP_STEP_ALL:
+        return member;
+    case KP_STEP_ETCD:
+        return (node->roles & KP_ROLE_ETCD) != 0;
+    case KP_STEP_EVERY:
         return true;
     }
     return false;

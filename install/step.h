@@ -76,7 +76,9 @@ enum kp_step_nodes {
     KP_STEP_WORKERS,
     KP_STEP_JOINING /* all but the first */,
     KP_STEP_MIRRORS,
-    KP_STEP_ALL
+    KP_STEP_ALL /* of the cluster: not those that only carry etcd */,
+    KP_STEP_ETCD /* external etcd's */,
+    KP_STEP_EVERY
 };
 struct kp_step {
     const char *name;  /* "containerd-config"; names the unit kpack-<name> and the record */
@@ -113,8 +115,8 @@ KP_CHECK int kp_step_run(struct kp_site *site, struct kp_site_node *node, const 
 /* Phases in their order (DESIGN §6); each file of steps/ exports its list, ended by .name = NULL.
  */
 extern const struct kp_step kp_steps_mirror[], kp_steps_prepare[], kp_steps_runtime[],
-    kp_steps_tools[], kp_steps_init[], kp_steps_join[], kp_steps_network[], kp_steps_addons[],
-    kp_steps_secure[], kp_steps_custom[], kp_steps_prove[];
+    kp_steps_tools[], kp_steps_etcd[], kp_steps_init[], kp_steps_join[], kp_steps_network[],
+    kp_steps_addons[], kp_steps_secure[], kp_steps_custom[], kp_steps_prove[];
 /* Runs the phases; 0 where every node finished. The report of failures is printed by the caller
  * from site. */
 KP_CHECK int kp_steps_run(struct kp_site *site, const struct kp_step *const *phases, size_t count,

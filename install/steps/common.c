@@ -195,6 +195,11 @@ size_t kp_control_planes(const struct kp_site *site)
     return site->inventory->control_plane_count;
 }
 
+size_t kp_members(const struct kp_site *site)
+{
+    return kp_inventory_members(site->inventory);
+}
+
 bool kp_is_control_plane(const struct kp_site_node *node)
 {
     return (node->node->roles & KP_ROLE_CONTROL_PLANE) != 0;

@@ -61,6 +61,8 @@ bool kp_fact_writable(const struct kp_site_node *node, const char *sysctl);
 
 struct kp_site_node *kp_first(struct kp_site *site);
 size_t kp_control_planes(const struct kp_site *site);
+/* Nodes of the cluster itself, the first ones of site->nodes. */
+size_t kp_members(const struct kp_site *site);
 bool kp_is_control_plane(const struct kp_site_node *node);
 /* What the node's own record of this cluster says of the step; reads it afresh into node->record. A
  * node that belongs to another cluster is an error. */

@@ -213,7 +213,7 @@ static int apply_custom(struct kp_site *site, struct kp_site_node *first, struct
     if (kp_cluster_made(site, &made, err) < 0 ||
         (made && kp_kube_json(site, &list, NULL, argv, err) < 0))
         return -1;
-    for (size_t i = 0; i < site->node_count; i++) {
+    for (size_t i = 0; i < kp_members(site); i++) {
         struct kp_site_node *node = &site->nodes[i];
         const json_t *item = find_node(list, node->node->name);
         if (node->failed || (!item && !site->dry_run))
@@ -231,7 +231,7 @@ static int apply_custom(struct kp_site *site, struct kp_site_node *first, struct
 static int describe(const struct kp_site *site, char *out, size_t size)
 {
     size_t labels = 0, taints = 0;
-    for (size_t i = 0; i < site->node_count; i++) {
+    for (size_t i = 0; i < kp_members(site); i++) {
         labels += site->nodes[i].node->label_count;
         taints += site->nodes[i].node->taint_count;
     }

@@ -2,6 +2,7 @@
 /* Phase init: kubeadm init on the first control plane, once. */
 #include "install/steps/common.h"
 #include "install/steps/endpoint.h"
+#include "install/steps/etcd.h"
 #include "install/steps/images.h"
 #include "install/steps/kubeadm.h"
 #include "install/steps/network.h"
@@ -98,6 +99,8 @@ static int apply_init(struct kp_site *site, struct kp_site_node *node, struct kp
     kp_step_changed(site, node, "kubeadm init", &change);
     if (site->dry_run || settled)
         return 0;
+    if (kp_etcd_before_init(site, kp_was_begun(node, STEP), err) < 0)
+        return -1;
     if (kp_random_word(id, KP_TOKEN_ID_LEN, false, err) < 0 ||
         kp_random_word(secret, KP_TOKEN_SECRET_LEN, false, err) < 0)
         return -1;

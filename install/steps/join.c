@@ -76,7 +76,7 @@ static int check_join(struct kp_site *site, struct kp_site_node *node, bool *don
 static int count_pending(struct kp_site *site, size_t *pending, struct kp_err *err)
 {
     *pending = 0;
-    for (size_t i = 1; i < site->node_count; i++) {
+    for (size_t i = 1; i < kp_members(site); i++) {
         bool begun, finished;
         if (site->nodes[i].failed)
             continue;
@@ -238,7 +238,7 @@ static int apply_forget(struct kp_site *site, struct kp_site_node *node, struct 
 
 static int describe(const struct kp_site *site, char *out, size_t size)
 {
-    size_t control = kp_control_planes(site), workers = site->node_count - control;
+    size_t control = kp_control_planes(site), workers = kp_members(site) - control;
     snprintf(out, size, "%zu control plane%s, %zu worker%s", control, control == 1 ? "" : "s",
              workers, workers == 1 ? "" : "s");
     return 0;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "install/steps/kubeadm.h"
 
+#include "install/etcd.h"
 #include "install/network.h"
 #include "install/steps/common.h"
 #include "install/steps/secure.h"
+#include "install/steps/etcd.h"
 
 #include <openssl/rand.h>
 
@@ -98,6 +100,20 @@ static void add_sans(struct kp_vars *vars, const struct kp_site *site)
         kp_vars_add(vars, "sans", "%s", inventory->kubernetes.cert_sans[i]);
 }
 
+static void etcd_vars(struct kp_vars *vars, const struct kp_site *site)
+{
+    const struct kp_etcd_options *etcd = &site->inventory->etcd;
+    kp_vars_flag(vars, "etcd_external", etcd->external);
+    kp_vars_setf(vars, "etcd_quota", "%llu", (unsigned long long)etcd->quota_bytes);
+    kp_vars_setf(vars, "etcd_heartbeat", "%u", etcd->heartbeat_ms);
+    kp_vars_setf(vars, "etcd_election", "%u", etcd->election_ms);
+    for (size_t i = 0; etcd->external && i < site->node_count; i++) {
+        kp_auto_free char *url = kp_etcd_url(site->nodes[i].node, KP_ETCD_CLIENT_PORT);
+        if (site->nodes[i].node->roles & KP_ROLE_ETCD)
+            kp_vars_add(vars, "etcd_endpoints", "%s", url);
+    }
+}
+
 static bool conntrack_writable(const struct kp_site *site)
 {
     for (size_t i = 0; i < site->node_count; i++)
@@ -123,6 +139,7 @@ static void cluster_vars(struct kp_vars *vars, const struct kp_site *site)
     kp_vars_flag(vars, "conntrack_fixed", !conntrack_writable(site));
     add_sans(vars, site);
     kp_secure_vars(vars, site);
+    etcd_vars(vars, site);
 }
 
 static int add_document(struct kp_buf *out, const char *name, const struct kp_vars *vars,
@@ -246,7 +263,9 @@ int kp_kubeadm_run(struct kp_site *site, struct kp_site_node *node,
                    const struct kp_kubeadm_task *task, const char *config, struct kp_err *err)
 {
     struct kp_err failure = KP_ERR_INIT, ignored;
-    if (kp_place_secret(site, node, task->config, config, NULL, err) < 0)
+    // kubeadm reset, which takes back what was begun, takes these too.
+    if ((kp_is_control_plane(node) && kp_etcd_place_client(site, node, NULL, err) < 0) ||
+        kp_place_secret(site, node, task->config, config, NULL, err) < 0)
         return -1;
     kp_step_note(site, node, "kubeadm %s", task->verb);
     if (run_unit(site, node, task, &failure) < 0) {

@@ -257,8 +257,8 @@ static int apply_resolv(struct kp_site *site, struct kp_site_node *node, struct 
 
 static int describe(const struct kp_site *site, char *out, size_t size)
 {
-    snprintf(out, size, "hosts, kernel parameters, swap, mirrors on %zu node%s", site->node_count,
-             site->node_count == 1 ? "" : "s");
+    snprintf(out, size, "hosts, kernel parameters, swap, mirrors on %zu node%s", kp_members(site),
+             kp_members(site) == 1 ? "" : "s");
     return 0;
 }
 

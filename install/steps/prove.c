@@ -65,7 +65,7 @@ static int apply_prove(struct kp_site *site, struct kp_site_node *node, struct k
 
 static int describe(const struct kp_site *site, char *out, size_t size)
 {
-    size_t n = site->node_count;
+    size_t n = kp_members(site);
     if (!site->proven_now) {
         snprintf(out, size, "nodes and pods are Ready; proven before, unchanged since");
         return 0;

@@ -206,13 +206,27 @@ static int reset_hosts(struct kp_site *site, struct kp_site_node *node, struct k
     return kp_place(site, node, "/etc/hosts", kp_slice_of(text), 0644, NULL, err);
 }
 
+/* External etcd and the scheduled snapshots. Snapshots stay: they may be all that is left. */
+static int reset_etcd(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    static const char *const units[] = {"kpack-etcd-backup.timer", "kpack-etcd-backup.service"};
+    bool ours;
+    for (size_t i = 0; i < KP_COUNT(units); i++)
+        if (reset_unit(site, node, units[i], &ours, err) < 0)
+            return -1;
+    if (reset_unit(site, node, "etcd.service", &ours, err) < 0)
+        return -1;
+    return ours ? kp_place_removed(site, node, "/var/lib/kpack-etcd", NULL, err) : 0;
+}
+
 static int reset_services(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     static const char *const config[] = {"/etc/containerd/config.toml", "/etc/containerd/certs.d",
                                          "/etc/crictl.yaml", "/run/containerd",
                                          "/var/lib/containerd"};
     bool ours;
-    if (reset_unit(site, node, "containerd.service", &ours, err) < 0)
+    if (reset_etcd(site, node, err) < 0 ||
+        reset_unit(site, node, "containerd.service", &ours, err) < 0)
         return -1;
     if (ours && unmount_pods(site, node, err) < 0)
         return -1;

@@ -75,7 +75,7 @@ static const char *version_of(const struct kp_site *site, const char *component)
 static int describe(const struct kp_site *site, char *out, size_t size)
 {
     snprintf(out, size, "containerd %s, runc %s on %zu node%s", version_of(site, "containerd"),
-             version_of(site, "runc"), site->node_count, site->node_count == 1 ? "" : "s");
+             version_of(site, "runc"), kp_members(site), kp_members(site) == 1 ? "" : "s");
     return 0;
 }
 

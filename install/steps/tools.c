@@ -9,7 +9,7 @@
 
 static int apply_programs(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
-    static const char *const optional[] = {"kubectl", "etcd", "etcdctl", "etcdutl"};
+    static const char *const optional[] = {"kubectl", "etcdctl", "etcdutl"};
     if (kp_place_component(site, node, "kubeadm", NULL, err) < 0)
         return -1;
     for (size_t i = 0; i < KP_COUNT(optional); i++) {
@@ -73,6 +73,6 @@ const struct kp_step kp_steps_tools[] = {
      .apply = apply_programs,
      .describe = describe},
     {.name = "kubelet", .phase = "tools", .nodes = KP_STEP_ALL, .apply = apply_kubelet},
-    {.name = "old-knode", .phase = "tools", .nodes = KP_STEP_ALL, .apply = apply_old_hands},
+    {.name = "old-knode", .phase = "tools", .nodes = KP_STEP_EVERY, .apply = apply_old_hands},
     {.name = NULL},
 };

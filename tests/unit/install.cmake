@@ -6,3 +6,4 @@ target_compile_definitions(test_kubespray PRIVATE KP_SOURCE_DIR="${CMAKE_SOURCE_
 kp_unit(preflight kp_install)
 kp_unit(journal kp_install)
 kp_unit(audit kp_install)
+kp_unit(etcd kp_install)

@@ -148,3 +148,51 @@ Test(pki, hash_that_kubeadm_pins)
     cr_expect_eq(strncmp(kp_digest_hex(&hash).hex, want, KP_SHA256_HEX), 0);
     cr_expect_eq(kp_pki_spki_hash(&hash, kp_slice_of("no certificate"), &err), -1);
 }
+
+static int judge(const char *ca, const char *leaf, int purpose)
+{
+    X509 *root = parse(ca), *certificate = parse(leaf);
+    X509_STORE *store = X509_STORE_new();
+    X509_STORE_add_cert(store, root);
+    X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+    cr_assert_eq(X509_STORE_CTX_init(ctx, store, certificate, NULL), 1);
+    X509_VERIFY_PARAM_set_purpose(X509_STORE_CTX_get0_param(ctx), purpose);
+    int ok = X509_verify_cert(ctx);
+    X509_STORE_CTX_free(ctx);
+    X509_STORE_free(store);
+    X509_free(root);
+    X509_free(certificate);
+    return ok;
+}
+
+Test(pki, a_certificate_is_good_for_its_use_only)
+{
+    static const struct {
+        unsigned use;
+        int client, server;
+    } cases[] = {
+        {KP_PKI_CLIENT, 1, 0}, {KP_PKI_SERVER, 0, 1}, {KP_PKI_CLIENT | KP_PKI_SERVER, 1, 1}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        kp_auto_value(kp_pki_pair) ca = {0};
+        kp_auto_value(kp_pki_pair) leaf = {0};
+        struct kp_err err = KP_ERR_INIT;
+        size_t n = cases[i].use == KP_PKI_CLIENT ? 0 : 3;
+        cr_assert_eq(kp_pki_make_ca(&ca, "kpack etcd of demo", &err), 0);
+        cr_assert_eq(kp_pki_issue_for(&leaf, &ca, "etcd-member-e1", cases[i].use, sans, n, &err), 0,
+                     "%s", err.message);
+        cr_expect_eq(judge(ca.certificate, leaf.certificate, X509_PURPOSE_SSL_CLIENT),
+                     cases[i].client);
+        cr_expect_eq(judge(ca.certificate, leaf.certificate, X509_PURPOSE_SSL_SERVER),
+                     cases[i].server);
+    }
+}
+
+Test(pki, a_server_without_names_is_refused)
+{
+    kp_auto_value(kp_pki_pair) ca = {0};
+    kp_auto_value(kp_pki_pair) leaf = {0};
+    struct kp_err err = KP_ERR_INIT;
+    cr_assert_eq(kp_pki_make_ca(&ca, "x", &err), 0);
+    cr_expect_eq(kp_pki_issue_for(&leaf, &ca, "x", KP_PKI_SERVER | KP_PKI_CLIENT, NULL, 0, &err),
+                 -1);
+}

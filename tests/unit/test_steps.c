@@ -76,6 +76,8 @@ static void fill_sample(struct sample *s, const char *version, const char *api)
     s->ignored[0] = "SystemVerification";
     s->inventory = (struct kp_inventory){
         .cluster = "demo", .nodes = s->nodes, .node_count = 3, .control_plane_count = 1};
+    s->inventory.etcd = (struct kp_etcd_options){
+        .quota_bytes = KP_ETCD_QUOTA_DEFAULT, .heartbeat_ms = 100, .election_ms = 1000};
     s->inventory.kubernetes.endpoint = "local";
     s->inventory.kubernetes.pods = "10.233.64.0/18";
     s->inventory.kubernetes.services = "10.233.0.0/18";
@@ -109,6 +111,25 @@ Test(steps, kubeadm_init)
         fill_sample(&s, i ? "v1.31.14" : "v1.30.14", apis[i]);
         cr_assert_eq(kp_kubeadm_init_config(&text, &s.site, "abcdef.0123456789abcdef", NULL, &err),
                      0, "%s", err.message);
+        check_golden(name, text);
+    }
+}
+
+Test(steps, kubeadm_init_on_external_etcd)
+{
+    static const char *const apis[] = {"v1beta3", "v1beta4"};
+    for (size_t i = 0; i < KP_COUNT(apis); i++) {
+        struct sample s;
+        struct kp_err err = KP_ERR_INIT;
+        kp_auto_free char *text = NULL;
+        kp_auto_free char *name = kp_asprintf("init-external-%s.yaml", apis[i]);
+        fill_sample(&s, i ? "v1.31.14" : "v1.30.14", apis[i]);
+        s.inventory.etcd.external = true;
+        s.nodes[1].roles = KP_ROLE_ETCD;
+        s.nodes[2].roles |= KP_ROLE_ETCD;
+        cr_assert_eq(kp_kubeadm_init_config(&text, &s.site, "abcdef.0123456789abcdef", NULL, &err),
+                     0, "%s", err.message);
+        cr_expect_null(strstr(text, "local:"));
         check_golden(name, text);
     }
 }
