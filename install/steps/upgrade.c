@@ -233,9 +233,9 @@ static const struct kp_step workers[] = {
 const struct kp_step *const *kp_upgrade_phases(size_t *count)
 {
     static const struct kp_step *const phases[] = {
-        kp_steps_mirror,  kp_steps_prepare, images,          control,       workers,
-        kp_steps_runtime, kp_steps_tools,   kp_steps_init,   kp_steps_join, kp_steps_network,
-        kp_steps_addons,  kp_steps_secure,  kp_steps_custom, kp_steps_prove};
+        kp_steps_mirror,  kp_steps_prepare, kp_steps_etcd,   images,          control,
+        workers,          kp_steps_runtime, kp_steps_tools,  kp_steps_init,   kp_steps_join,
+        kp_steps_network, kp_steps_addons,  kp_steps_secure, kp_steps_custom, kp_steps_prove};
     *count = KP_COUNT(phases);
     return phases;
 }
