@@ -277,6 +277,31 @@ static int start_control(struct kp_site *site, const struct kp_etcd_restore *res
     return shell(site, node, back_script, args, KP_COUNT(args), 60, NULL, err);
 }
 
+/* Ready, and done with reading who may do what. */
+static int await_api(struct kp_site *site, const struct kp_etcd_restore *restore,
+                     struct kp_site_node *node, struct kp_err *err)
+{
+    static const char *const argv[] = {
+        KP_KUBECTL, "--kubeconfig", KP_ADMIN_CONF, "--request-timeout=10s", "get", "nodes",
+        "-o",       "name",         NULL};
+    double until = kp_now() + START_S;
+    (void)restore;
+    for (;;) {
+        int status;
+        if (kp_interrupt_check(err) < 0 || kp_ask(site, node, argv, 30, &status, NULL, err) < 0)
+            return -1;
+        if (status == 0)
+            return 0;
+        if (kp_now() > until)
+            break;
+        struct timespec pause = {.tv_nsec = PAUSE_NS};
+        nanosleep(&pause, NULL);
+    }
+    kp_fail_as(err, KP_FAILED, "api_unreachable", "its API server does not answer after %.0f s",
+               START_S);
+    return kp_hint(err, "on %s: crictl ps -a; journalctl -u kubelet", node->node->name);
+}
+
 /* What a kubelet knows of pods and nodes is of the cluster that was. */
 static int restart_kubelet(struct kp_site *site, const struct kp_etcd_restore *restore,
                            struct kp_site_node *node, struct kp_err *err)
@@ -330,6 +355,7 @@ int kp_etcd_restore_run(struct kp_site *site, const struct kp_etcd_restore *rest
         {"etcd started", carries, start_etcd},
         {"every member healthy", carries, await_etcd},
         {"control planes started", is_control, start_control},
+        {"every API server answers", is_control, await_api},
         {"kubelets restarted", is_member, restart_kubelet},
     };
     kp_auto_free char *state = state_path(site);
