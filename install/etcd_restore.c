@@ -20,6 +20,7 @@
 #define TOKEN_RANDOM 12
 #define STOP_S 180.0
 #define START_S 180.0
+#define SECONDS_LEN 19 /* of 2026-11-24T04:41:07 */
 #define BUMP "1000000000"
 #define PAUSE_NS 500000000L
 
@@ -327,6 +328,48 @@ static bool any_role(const struct kp_site *site, const struct kp_site_node *node
     return carries(site, node) || is_control(site, node);
 }
 
+/* Each kubelet has renewed its lease since: until then a node's Ready is the snapshot's. */
+static json_t *stale_leases(const struct kp_site *site, const json_t *list, const char *since)
+{
+    json_t *stale = json_array();
+    for (size_t i = 0; i < kp_members(site); i++) {
+        const char *name = site->nodes[i].node->name, *renewed = NULL;
+        size_t j;
+        const json_t *item;
+        json_array_foreach(json_object_get(list, "items"), j, item)
+        {
+            const char *its =
+                json_string_value(json_object_get(json_object_get(item, "metadata"), "name"));
+            if (its && strcmp(its, name) == 0)
+                renewed =
+                    json_string_value(json_object_get(json_object_get(item, "spec"), "renewTime"));
+        }
+        if (!site->nodes[i].failed && (!renewed || strncmp(renewed, since, SECONDS_LEN) < 0))
+            json_array_append_new(stale, json_string(name));
+    }
+    return stale;
+}
+
+static int await_leases(struct kp_site *site, time_t since, struct kp_err *err)
+{
+    static const char *const argv[] = {"get", "lease", "-n", "kube-node-lease", "-o", "json", NULL};
+    struct kp_text from = kp_text_utc(since);
+    double until = kp_now() + START_S;
+    for (;;) {
+        kp_auto_json list = NULL;
+        if (kp_interrupt_check(err) < 0 || kp_kube_json(site, &list, NULL, argv, err) < 0)
+            return -1;
+        kp_auto_json stale = stale_leases(site, list, from.s);
+        if (json_array_size(stale) == 0)
+            return 0;
+        if (kp_now() > until)
+            return kp_fail_as(err, KP_FAILED, "not_ready", "%s: its kubelet does not report",
+                              json_string_value(json_array_get(stale, 0)));
+        struct timespec pause = {.tv_nsec = PAUSE_NS};
+        nanosleep(&pause, NULL);
+    }
+}
+
 static int prove(struct kp_site *site, struct kp_err *err)
 {
     kp_auto_value(kp_health) health = {0};
@@ -359,6 +402,7 @@ int kp_etcd_restore_run(struct kp_site *site, const struct kp_etcd_restore *rest
         {"kubelets restarted", is_member, restart_kubelet},
     };
     kp_auto_free char *state = state_path(site);
+    time_t begun = time(NULL);
     for (size_t i = 0; i < KP_COUNT(acts); i++) {
         struct working working = {site, restore, acts[i].takes, acts[i].act};
         double start = kp_now();
@@ -368,7 +412,7 @@ int kp_etcd_restore_run(struct kp_site *site, const struct kp_etcd_restore *rest
         kp_screen_line(site->screen, " %s✓%s %-52s %8s", kp_colour_on(stderr, KP_GREEN),
                        kp_colour_off(stderr), acts[i].what, kp_text_seconds(kp_now() - start).s);
     }
-    if (prove(site, err) < 0)
+    if (await_leases(site, begun, err) < 0 || prove(site, err) < 0)
         return kp_hint(err, "run the same command again to go on");
     struct working last = {site, restore, any_role, tidy};
     if (kp_parallel(site->inventory->parallel, site->node_count, work_on, &last, err) < 0)
