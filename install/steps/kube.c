@@ -32,6 +32,8 @@ static bool is_unreachable(const struct kp_run_result *result)
         "the server is currently unable",
         "context deadline exceeded",
         "http2: client connection lost",
+        // An API server that has just started has not read its roles yet.
+        "User \"kubernetes-admin\" cannot",
     };
     for (size_t i = 0; i < KP_COUNT(signs); i++)
         if (says(result, signs[i]))

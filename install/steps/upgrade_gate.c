@@ -10,6 +10,8 @@
 
 #define PAUSE_NS 500000000L
 #define ONE_TRY_S 60
+#define CALM_S                                                                                     \
+    8.0 /* a kubelet of another minor makes containers anew some seconds after its start */
 
 static int get_node(struct kp_site *site, const struct kp_site_node *node, json_t **out,
                     struct kp_err *err)
@@ -117,7 +119,7 @@ static int look(struct kp_site *site, struct kp_site_node *node, const char *ver
 int kp_upgrade_gate(struct kp_site *site, struct kp_site_node *node, const char *version,
                     struct kp_err *err)
 {
-    double start = kp_now();
+    double start = kp_now(), well_since = 0;
     char lack[256] = "";
     for (;;) {
         struct kp_err asked = KP_ERR_INIT;
@@ -128,14 +130,18 @@ int kp_upgrade_gate(struct kp_site *site, struct kp_site_node *node, const char 
                 return -1;
             }
             snprintf(lack, sizeof(lack), "%.200s", asked.message);
-        } else if (!lack[0]) {
-            return 0;
         }
+        if (lack[0])
+            well_since = 0;
+        else if (well_since == 0)
+            well_since = kp_now();
+        else if (kp_now() - well_since >= CALM_S)
+            return 0;
         if (kp_interrupt_check(err) < 0)
             return -1;
-        if (kp_now() - start > site->upgrade.gate_seconds)
+        if (lack[0] && kp_now() - start > site->upgrade.gate_seconds)
             break;
-        kp_step_note(site, node, "waiting: %s", lack);
+        kp_step_note(site, node, "%s%s", lack[0] ? "waiting: " : "well; staying so?", lack);
         struct timespec pause = {.tv_nsec = PAUSE_NS};
         nanosleep(&pause, NULL);
     }
