@@ -61,7 +61,17 @@ static const char *reason_of(int sys)
     case EDQUOT:
         return "disk_full";
     case EIO:
+    case EREMOTEIO:
+    case EUCLEAN:
+    case EBADMSG:
         return "io_error";
+    case ENODEV: // what it lay on was pulled out, unmounted by force or is a server gone away
+    case ENXIO:
+    case ENOMEDIUM:
+    case ESTALE:
+    case ENOTCONN:
+    case ESHUTDOWN:
+        return "medium_gone";
     case EACCES:
     case EPERM:
         return "permission";

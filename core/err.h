@@ -42,7 +42,7 @@ int kp_fail(struct kp_err *err, enum kp_code code, const char *fmt, ...) KP_PRIN
 int kp_fail_as(struct kp_err *err, enum kp_code code, const char *reason, const char *fmt, ...)
     KP_PRINTF(4, 5);
 /* KP_FAILED with ": <strerror(sys)>" appended. ENOSPC, EDQUOT give reason "disk_full", EIO
- * "io_error". */
+ * "io_error", ENODEV and its like "medium_gone". */
 int kp_fail_sys(struct kp_err *err, int sys, const char *fmt, ...) KP_PRINTF(3, 4);
 /* Puts "<text>: " before the message that is there; code, reason and hint stay. */
 int kp_wrap(struct kp_err *err, const char *fmt, ...) KP_PRINTF(2, 3);

@@ -103,6 +103,14 @@ static int open_bundle(struct opened *opened, const struct options *o, size_t i,
     return 0;
 }
 
+static bool needs_keys(const struct options *o)
+{
+    for (size_t i = o->ids.count; i < o->bundles.count; i++)
+        if (!strstr(o->bundles.items[i], ",id="))
+            return true;
+    return false;
+}
+
 static int open_bundles(struct opened *opened, const struct options *o, struct kp_err *err)
 {
     kp_auto(kp_trust) trust = kp_trust_new();
@@ -116,7 +124,7 @@ static int open_bundles(struct opened *opened, const struct options *o, struct k
         if (kp_trust_add_file(trust, o->keys.items[i], err) < 0)
             return -1;
     // With an id for each no key is needed, and the service may not see the folders.
-    if (o->ids.count < o->bundles.count && kp_trust_add_default(trust, err) < 0)
+    if (needs_keys(o) && kp_trust_add_default(trust, err) < 0)
         return -1;
     for (size_t i = 0; i < o->bundles.count; i++)
         if (open_bundle(opened, o, i, trust, err) < 0)

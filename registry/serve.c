@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "registry/serve.h"
 
+#include "bundle/checked.h"
+#include "bundle/medium.h"
 #include "core/file.h"
 #include "core/text.h"
-#include "bundle/medium.h"
 #include "registry/checker.h"
 #include "registry/metrics.h"
 #include "registry/oci.h"
 
+#include <pthread.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,6 +20,8 @@
 struct kp_registry {
     struct kp_registry_settings settings;
     struct kp_bundle *bundles[KP_REGISTRY_BUNDLES_MAX];
+    struct kp_leaves *leaves[KP_REGISTRY_BUNDLES_MAX]; /* read when needed first, under the lock */
+    pthread_mutex_t leaves_lock;
     struct kp_catalog *catalog;
     struct kp_checker *checker;
     struct kp_http_server *server;
@@ -40,11 +44,32 @@ static int trust_read(const struct source *source, int result)
     return -1;
 }
 
+/* NULL where they cannot be read. */
+static const struct kp_leaves *leaves_of(struct kp_registry *registry, size_t bundle)
+{
+    struct kp_leaves **leaves = &registry->leaves[bundle];
+    pthread_mutex_lock(&registry->leaves_lock);
+    int failed = *leaves ? 0 : kp_leaves_load(leaves, registry->bundles[bundle], NULL);
+    const struct kp_leaves *out = failed < 0 ? NULL : *leaves;
+    pthread_mutex_unlock(&registry->leaves_lock);
+    return out;
+}
+
+/* Where nothing tells that the file was changed since it was verified, what is read now is. */
+static int read_proven(const struct source *source, uint64_t offset, void *out, size_t len)
+{
+    const struct kp_leaves *leaves = leaves_of(source->registry, source->index);
+    return leaves ? kp_leaves_read(leaves, source->bundle, source->entry, offset, out, len, NULL)
+                  : -1;
+}
+
 static int read_blob(void *user, uint64_t offset, void *out, size_t len)
 {
     const struct source *source = user;
-    return trust_read(source,
-                      kp_bundle_read_entry(source->bundle, source->entry, offset, out, len, NULL));
+    bool told = kp_medium_tells_changes(kp_bundle_medium(source->bundle));
+    return trust_read(
+        source, told ? kp_bundle_read_entry(source->bundle, source->entry, offset, out, len, NULL)
+                     : read_proven(source, offset, out, len));
 }
 
 static int read_file(void *user, uint64_t offset, void *out, size_t len)
@@ -254,6 +279,7 @@ int kp_registry_new(struct kp_registry **out, const struct kp_registry_settings 
     if (settings->bundle_count > KP_REGISTRY_BUNDLES_MAX)
         return kp_fail(err, KP_USAGE, "at most %d bundles at once", KP_REGISTRY_BUNDLES_MAX);
     registry->settings = *settings;
+    pthread_mutex_init(&registry->leaves_lock, NULL);
     for (size_t i = 0; i < settings->bundle_count; i++) {
         registry->bundles[i] = settings->bundles[i];
         offers[i].manifest = kp_bundle_manifest(settings->bundles[i]);
@@ -279,6 +305,9 @@ void kp_registry_free(struct kp_registry *registry)
     kp_checker_free(registry->checker); // its threads post to the server
     kp_http_server_free(registry->server);
     kp_catalog_free(registry->catalog);
+    for (size_t i = 0; i < KP_REGISTRY_BUNDLES_MAX; i++)
+        kp_leaves_free(registry->leaves[i]);
+    pthread_mutex_destroy(&registry->leaves_lock);
     kp_free(registry);
 }
 

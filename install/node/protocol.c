@@ -160,6 +160,7 @@ static const char *const known_reasons[] = {
     "too_large",
     "disk_full",
     "io_error",
+    "medium_gone",
     "timeout",
     "held",
     "not_listed",

@@ -70,6 +70,19 @@ refused "TLS without certificate" 2 tls-cert --bundle "$bundle" --id "$id" --lis
 refused "a wrong id" 3 "$bundle" --bundle "$bundle" --id "$other_id" --plain 127.0.0.1:0
 refused "nobody trusted" 3 "$bundle" --bundle "$bundle" --key other/test.pub --plain 127.0.0.1:0
 
+# --- with an id, given either way, the folders of trusted keys are not even looked at ----------------
+mkdir -p broken/kpack/trusted.d
+echo "no key" >broken/kpack/trusted.d/broken.pub
+export XDG_CONFIG_HOME=$work/broken
+refused "a broken trust folder" 2 broken.pub --bundle "$bundle" --plain 127.0.0.1:0
+for form in "$bundle,id=$id" "$bundle --id $id"; do
+    # shellcheck disable=SC2086
+    start ids --bundle $form --plain 127.0.0.1:0
+    same "by id alone: $form" 200 "$(curl -s -o body -w '%{http_code}' "http://127.0.0.1:$http/healthz")"
+    finish "by id"
+done
+unset XDG_CONFIG_HOME
+
 # --- as a service: an openssl.cnf that loads a provider must not matter ---------------------------
 printf 'openssl_conf = a\n[a]\nproviders = p\n[p]\nlegacy = l\n[l]\nactivate = 1\n' >openssl.cnf
 openssl_conf=$work/openssl.cnf
