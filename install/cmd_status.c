@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "install/cis.h"
+#include "install/cis_screen.h"
 #include "install/cmd.h"
 #include "install/site.h"
 
@@ -6,9 +8,14 @@
 
 struct options {
     struct kp_site_options site;
+    bool cis;
 };
 
-static const struct kp_option option_table[] = {KP_SITE_OPTIONS(options), {.name = NULL}};
+static const struct kp_option option_table[] = {
+    KP_SITE_OPTIONS(options),
+    {"cis", 0, KP_OPT_FLAG, offsetof(struct options, cis), NULL,
+     "the checks of the CIS Kubernetes Benchmark 1.9 on what kinstall sets", 0},
+    {.name = NULL}};
 
 #define KUBECONFIG_ENV "KUBECONFIG=/etc/kubernetes/admin.conf"
 #define NODES_MAX_BYTES ((size_t)8 << 20)
@@ -102,6 +109,19 @@ static void print_table(const struct kp_site *site, const json_t *list)
     kp_table_print(table, stdout);
 }
 
+static int show_cis(struct kp_site *site, bool as_json, struct kp_err *err)
+{
+    kp_auto_json report = NULL;
+    if (kp_cis_report(&report, site, err) < 0)
+        return -1;
+    json_int_t failed = json_integer_value(json_object_get(report, "failed"));
+    if (as_json)
+        kp_json_print(report);
+    else
+        kp_cis_print(report, stdout);
+    return failed ? kp_fail_as(err, KP_FAILED, "cis", "%lld checks failed", (long long)failed) : 0;
+}
+
 static int run_status(void *user, int argc, char **argv, struct kp_err *err)
 {
     (void)argc;
@@ -113,6 +133,8 @@ static int run_status(void *user, int argc, char **argv, struct kp_err *err)
         kp_site_connect(open, err) < 0)
         return -1;
     struct kp_site *site = kp_site_of(open);
+    if (options->cis)
+        return show_cis(site, options->site.json, err);
     kp_auto_json nodes = NULL;
     struct kp_err unreachable = KP_ERR_INIT;
     for (size_t i = 0; i < site->inventory->control_plane_count && !nodes; i++)

@@ -9,6 +9,7 @@
 #define AUDIT_POLICY KP_SECURE_FOLDER "/audit-policy.yaml"
 #define ADMISSION KP_SECURE_FOLDER "/admission.yaml"
 #define ENCRYPTION KP_SECURE_FOLDER "/encryption.yaml"
+#define KUBELET_CONFIG "/var/lib/kubelet/config.yaml"
 #define KEPT_ENCRYPTION "encryption.yaml" /* in the state folder */
 #define KEY_SIZE 32                       /* of secretbox */
 #define ENCRYPTION_MAX ((size_t)64 << 10)
@@ -206,6 +207,24 @@ static int apply_roles(struct kp_site *site, struct kp_site_node *first, struct 
                           err);
 }
 
+/* kubeadm writes the kubelet's configuration for all to read (CIS 4.1.9). */
+static int apply_modes(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    static const char *const ask[] = {"stat", "-c", "%a", KUBELET_CONFIG, NULL};
+    static const char *const set[] = {"chmod", "600", KUBELET_CONFIG, NULL};
+    struct kp_change change = {.changed = true};
+    kp_auto_free char *mode = NULL;
+    int status;
+    if (kp_ask(site, node, ask, 30, &status, &mode, err) < 0)
+        return -1;
+    if (status != 0 || kp_slice_equal(kp_slice_trim(kp_slice_of(mode)), "600"))
+        return 0; // not there yet, or well
+    if (!site->dry_run && kp_ask(site, node, set, 30, NULL, NULL, err) < 0)
+        return -1;
+    kp_step_changed(site, node, "mode 600 of " KUBELET_CONFIG, &change);
+    return 0;
+}
+
 static int describe(const struct kp_site *site, char *out, size_t size)
 {
     kp_auto_free char *ways_out = kp_security_ways_out(&site->inventory->security);
@@ -223,5 +242,6 @@ const struct kp_step kp_steps_secure[] = {
      .nodes = KP_STEP_FIRST,
      .apply = apply_roles,
      .describe = describe},
+    {.name = "file-modes", .phase = "secure", .nodes = KP_STEP_ALL, .apply = apply_modes},
     {.name = NULL},
 };

@@ -21,6 +21,17 @@ static int apply_programs(struct kp_site *site, struct kp_site_node *node, struc
     return 0;
 }
 
+/* What the kubelet is started with is nobody's but root's (CIS 4.1.1). */
+static int place_drop_in(struct kp_site *site, struct kp_site_node *node, bool *changed,
+                         struct kp_err *err)
+{
+    kp_auto(kp_vars) none = kp_vars_new();
+    kp_auto_free char *text = NULL;
+    if (kp_render(&text, "kubelet-kubeadm.conf", none, err) < 0)
+        return -1;
+    return kp_place(site, node, DROP_IN, kp_slice_of(text), 0600, changed, err);
+}
+
 /* A kubelet that runs already is restarted by what was changed beneath it; one that was never
  * configured is left for kubeadm to start. */
 static int apply_kubelet(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
@@ -29,7 +40,7 @@ static int apply_kubelet(struct kp_site *site, struct kp_site_node *node, struct
     kp_auto(kp_vars) none = kp_vars_new();
     if (kp_place_component(site, node, "kubelet", &changed, err) < 0 ||
         kp_place_template(site, node, UNIT_FILE, "kubelet.service", none, &changed, err) < 0 ||
-        kp_place_template(site, node, DROP_IN, "kubelet-kubeadm.conf", none, &changed, err) < 0 ||
+        place_drop_in(site, node, &changed, err) < 0 ||
         kp_have_file(node, "/var/lib/kubelet/config.yaml", &configured, err) < 0)
         return -1;
     if (configured)

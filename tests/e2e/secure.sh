@@ -163,6 +163,17 @@ test_doors() {
     expect "kubelet" 401 "$("$SITE" exec -- curl -sk -o /dev/null -w '%{http_code}' https://10.77.0.12:10250/pods)"
 }
 
+test_cis() {
+    part "the CIS checks: a fresh install passes; a mode and a flag that are changed are named"
+    kinstall status --cis -i "$INVENTORY" --key "$PUB" >"$WORK/out" 2>&1 || fail "cis: $(grep -v ' ok$' "$WORK/out")"
+    contains "cis" "$(cat "$WORK/out")" 1.2.16 4.2.1 "not covered"
+    say "$(grep -c ' ok *$' "$WORK/out") checks ok, $(grep -c 'nothing there' "$WORK/out") have nothing to look at"
+    "$SITE" run node2 -- chmod 644 /etc/kubernetes/kubelet.conf
+    refused 1 kinstall status --cis --json -i "$INVENTORY" --key "$PUB"
+    expect "what failed" "4.1.5 node2 644 root:root" "$(jq -r '.checks[] | select(.ok | not) | "\(.id) \(.failures[0].node) \(.failures[0].found)"' <<<"${OUTPUT%kinstall:*}")"
+    "$SITE" run node2 -- chmod 600 /etc/kubernetes/kubelet.conf
+}
+
 test_again() {
     part "again: nothing changes"
     kinstall --key "$PUB" --bundle "$BUNDLE" -i "$INVENTORY" >"$WORK/out" 2>&1 || fail "again: $(tail -n 40 "$WORK/out")"
@@ -181,5 +192,6 @@ test_secrets
 test_audit
 test_roles
 test_doors
+test_cis
 test_again
 part end
