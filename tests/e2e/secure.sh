@@ -170,7 +170,7 @@ test_cis() {
     say "$(grep -c ' ok *$' "$WORK/out") checks ok, $(grep -c 'nothing there' "$WORK/out") have nothing to look at"
     "$SITE" run node2 -- chmod 644 /etc/kubernetes/kubelet.conf
     refused 1 kinstall status --cis --json -i "$INVENTORY" --key "$PUB"
-    expect "what failed" "4.1.5 node2 644 root:root" "$(jq -r '.checks[] | select(.ok | not) | "\(.id) \(.failures[0].node) \(.failures[0].found)"' <<<"${OUTPUT%kinstall:*}")"
+    expect "what failed" "4.1.5 node2 644 root:root" "$(jq -r 'select(.checks) | .checks[] | select(.ok | not) | "\(.id) \(.failures[0].node) \(.failures[0].found)"' <<<"$OUTPUT")"
     "$SITE" run node2 -- chmod 600 /etc/kubernetes/kubelet.conf
 }
 
