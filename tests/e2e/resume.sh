@@ -172,6 +172,6 @@ for phase in prepare runtime tools init; do kill_at_phase "$phase"; done
 kill_mid_init
 kill_at_phase join
 reboot_mid_join
-for phase in network addons custom prove; do kill_at_phase "$phase"; done
+for phase in network addons secure custom prove; do kill_at_phase "$phase"; done
 test_end
 part end
