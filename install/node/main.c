@@ -103,6 +103,15 @@ static int run_pause(void *options, int argc, char **argv, struct kp_err *err)
     return 0;
 }
 
+static int run_mirrors(void *options, int argc, char **argv, struct kp_err *err)
+{
+    (void)options;
+    (void)argc;
+    (void)argv;
+    kp_interrupt_catch();
+    return kp_node_mirrors_watch(err);
+}
+
 static const struct kp_option probe_server_table[] = {
     {.name = "port",
      .type = KP_OPT_NUMBER,
@@ -150,6 +159,10 @@ static const struct kp_command commands[] = {
      .size = sizeof(struct probe_client_options),
      .run = run_probe_client,
      .summary = "resolve names and get pages, print JSON"},
+    {.name = "mirrors",
+     .arguments = "",
+     .run = run_mirrors,
+     .summary = "put mirrors that do not answer last (service kpack-mirrors)"},
     {.name = "pause", .arguments = "", .run = run_pause, .summary = "stay until told to end"},
     {.name = NULL},
 };

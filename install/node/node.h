@@ -157,3 +157,15 @@ char *kp_facts_program(const char *name);
 json_t *kp_facts_text(char *text);
 /* The next word off the front of a line. */
 bool kp_facts_word(struct kp_slice *line, struct kp_slice *word);
+
+/* mirrors.c: the URLs of a hosts.toml that kinstall placed, in the order in which they are tried;
+ * they lie in text. */
+#define KP_NODE_MIRRORS_MAX 64
+size_t kp_node_mirrors_read(struct kp_slice text, struct kp_slice *urls, size_t max);
+/* The same file with the mirrors in another order; n as read. kp_free. */
+char *kp_node_mirrors_write(struct kp_slice text, const struct kp_slice *order, size_t n);
+/* Those that answer first, each part in its old order; whether that is another. n at most
+ * KP_NODE_MIRRORS_MAX. */
+bool kp_node_mirrors_sort(struct kp_slice *urls, const bool *answers, size_t n);
+/* Until it is interrupted. */
+KP_CHECK int kp_node_mirrors_watch(struct kp_err *err);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Phase join: further control planes one by one, workers side by side; each pins the cluster's CA.
  */
+#include "install/etcd.h"
 #include "install/pki.h"
 #include "install/steps/common.h"
 #include "install/steps/kubeadm.h"
@@ -196,12 +197,44 @@ static int join(struct kp_site *site, struct kp_site_node *node, struct kp_err *
     return result;
 }
 
+/* Behind kubeadm reset, which takes out its own node's member where it can: one that was added and
+ * never started goes; one that started is not taken out by itself. */
+static int withdraw_member(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    struct kp_change change = {.changed = true};
+    struct kp_etcd_members members;
+    char id[17];
+    if (site->inventory->etcd.external || !kp_is_control_plane(node))
+        return 0;
+    if (kp_etcd_list(site, kp_first(site), &members, err) < 0)
+        return kp_wrap(err, "etcd's members, asked on %s", kp_first(site)->node->name);
+    const struct kp_etcd_member *member = kp_etcd_find(&members, node->node);
+    if (!member)
+        return 0;
+    if (kp_etcd_hex(id, member->id, err) < 0)
+        return -1;
+    if (member->name[0]) {
+        kp_fail_as(err, KP_FAILED, "member_left",
+                   "etcd still lists this node as a member that has started (%s)", id);
+        return kp_hint(err,
+                       "it is not taken out by itself; where it is of the join that failed, on "
+                       "another control plane: etcdctl member remove %s",
+                       id);
+    }
+    const char *argv[] = {"member", "remove", id, NULL};
+    if (kp_etcd_ctl(site, kp_first(site), argv, 60, NULL, NULL, err) < 0)
+        return kp_wrap(err, "take out a member that never started");
+    kp_auto_free char *what = kp_asprintf("take out etcd's member %s, which never started", id);
+    kp_step_changed(site, node, what, &change);
+    return 0;
+}
+
 /* Its object may say Ready for a while yet, and kubeadm would refuse the name. */
 static int take_back(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     const char *argv[] = {"delete", "node", node->node->name, "--ignore-not-found", NULL};
     struct kp_slice none = {0};
-    if (kp_kubeadm_reset(site, node, err) < 0)
+    if (kp_kubeadm_reset(site, node, err) < 0 || withdraw_member(site, node, err) < 0)
         return -1;
     return kp_kube(site, argv, none, NULL, err);
 }

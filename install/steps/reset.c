@@ -233,6 +233,8 @@ static int reset_services(struct kp_site *site, struct kp_site_node *node, struc
     for (size_t i = 0; ours && i < KP_COUNT(config); i++)
         if (kp_place_removed(site, node, config[i], NULL, err) < 0)
             return -1;
+    if (reset_unit(site, node, "kpack-mirrors.service", &ours, err) < 0)
+        return -1;
     return reset_unit(site, node, "kregistry.service", &ours, err);
 }
 

@@ -5,6 +5,8 @@
 
 #define UNIT "containerd.service"
 #define UNIT_FILE "/etc/systemd/system/" UNIT
+#define MIRRORS "kpack-mirrors.service"
+#define MIRRORS_FILE "/etc/systemd/system/" MIRRORS
 #define CONFIG_FILE "/etc/containerd/config.toml"
 
 static bool has_component(const struct kp_site *site, const struct kp_site_node *node,
@@ -48,6 +50,28 @@ static int apply_containerd(struct kp_site *site, struct kp_site_node *node, str
     return kp_place_service(site, node, UNIT, changed, err);
 }
 
+/* containerd 1.7 knows no dial_timeout: on each node a service tells it which mirrors are gone. */
+static int apply_mirror_order(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    const struct kp_file *hand = kp_manifest_file(site->manifest, "knode", node->arch);
+    bool needed = site->manifest->containerd_config == 2 && site->mirror_urls[0] &&
+                  site->mirror_urls[1] && hand;
+    bool there, changed = false;
+    kp_auto(kp_vars) vars = kp_vars_new();
+    if (!needed) {
+        if (kp_have_file(node, MIRRORS_FILE, &there, err) < 0)
+            return -1;
+        if (there && kp_place_unit(site, node, MIRRORS, KP_UNIT_STOP_DISABLE, NULL, err) < 0)
+            return -1;
+        return kp_place_removed(site, node, MIRRORS_FILE, NULL, err);
+    }
+    kp_vars_setf(vars, "program", "/usr/local/libexec/kpack/knode-%s",
+                 kp_digest_hex(&hand->sha256).hex);
+    if (kp_place_template(site, node, MIRRORS_FILE, MIRRORS, vars, &changed, err) < 0)
+        return -1;
+    return kp_place_service(site, node, MIRRORS, changed, err);
+}
+
 static int apply_crictl(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     kp_auto(kp_vars) none = kp_vars_new();
@@ -85,6 +109,7 @@ const struct kp_step kp_steps_runtime[] = {
      .nodes = KP_STEP_ALL,
      .apply = apply_containerd,
      .describe = describe},
+    {.name = "mirror-order", .phase = "runtime", .nodes = KP_STEP_ALL, .apply = apply_mirror_order},
     {.name = "crictl", .phase = "runtime", .nodes = KP_STEP_ALL, .apply = apply_crictl},
     // From here on images arrive while the rest is being placed.
     {.name = "images", .phase = "runtime", .nodes = KP_STEP_ALL, .apply = kp_images_start},

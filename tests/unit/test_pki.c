@@ -95,12 +95,12 @@ Test(pki, names_of_a_certificate)
 {
     kp_auto_value(kp_pki_pair) ca = {0}, leaf = {0};
     struct kp_err err = KP_ERR_INIT;
-    const char *sans[] = {"10.77.0.11", "demo.kpack.internal", "fd77::11"};
+    const char *names[] = {"10.77.0.11", "demo.kpack.internal", "fd77::11"};
     const char *other[] = {"kpack.internal"}, *address[] = {"10.77.0.1"};
     cr_assert_eq(kp_pki_make_ca(&ca, "test", &err), 0);
-    cr_assert_eq(kp_pki_issue(&leaf, &ca, "leaf", sans, 3, &err), 0, "%s", err.message);
+    cr_assert_eq(kp_pki_issue(&leaf, &ca, "leaf", names, 3, &err), 0, "%s", err.message);
     struct kp_slice pem = kp_slice_of(leaf.certificate);
-    cr_expect(kp_pki_has_names(pem, sans, 3));
+    cr_expect(kp_pki_has_names(pem, names, 3));
     cr_expect_not(kp_pki_has_names(pem, other, 1));
     cr_expect_not(kp_pki_has_names(pem, address, 1));
     cr_expect_not(kp_pki_has_names(kp_slice_of("nonsense"), sans, 1));
