@@ -127,12 +127,14 @@ static int change_node(struct kp_site *site, struct kp_site_node *node, bool aga
 static int name_way_back(const struct kp_site *site, const struct kp_site_node *node,
                          struct kp_err *err)
 {
-    if (err->hint[0])
+    char hint[sizeof(err->hint)];
+    snprintf(hint, sizeof(hint), "%s", err->hint);
+    if (strstr(hint, "kinstall rollback"))
         return -1;
     return kp_hint(err,
-                   "mend it and run the same command again, which goes on from here; or have the "
-                   "node back as it was: kinstall rollback %s -i %s",
-                   node->node->name, site->inventory->path);
+                   "%s%smend it and run the same command again, which goes on from here; or have "
+                   "the node back as it was: kinstall rollback %s -i %s",
+                   hint, hint[0] ? "; " : "", node->node->name, site->inventory->path);
 }
 
 static int apply_upgrade(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
