@@ -60,14 +60,25 @@ static const char *ready_state(const json_t *nodes, const char *name)
     return NULL;
 }
 
-static const char *word_of(const struct kp_site_node *node, const char *ready)
+/* A node that was reset, or never begun: it answers by SSH, and nothing of ours is there. */
+static bool is_bare(const struct kp_site_node *node)
 {
+    const char *reason = node->failure.reason;
+    if (node->failed)
+        return reason && strcmp(reason, "no_knode") == 0;
+    return !json_object_get(node->record, "cluster");
+}
+
+static const char *word_of(const struct kp_site_node *node, bool asked, const char *ready)
+{
+    if (!ready && is_bare(node))
+        return "not installed";
     if (node->failed)
         return "unreachable";
     if (node->node->roles == KP_ROLE_ETCD)
         return "etcd"; // `kinstall etcd status` knows more
     if (!ready)
-        return "not a member";
+        return asked ? "not a member" : "unknown";
     return strcmp(ready, "True") == 0 ? "Ready" : "NotReady";
 }
 
@@ -81,7 +92,8 @@ static json_t *collect(const struct kp_site *site, const json_t *nodes, size_t *
     json_t *list = json_array();
     for (size_t i = 0; i < site->node_count; i++) {
         const struct kp_site_node *node = &site->nodes[i];
-        const char *state = word_of(node, nodes ? ready_state(nodes, node->node->name) : NULL);
+        const char *state =
+            word_of(node, nodes != NULL, nodes ? ready_state(nodes, node->node->name) : NULL);
         json_t *finished = json_object_get(node->record, "finished");
         *bad += !is_good(state);
         json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:O*}", "name", node->node->name,

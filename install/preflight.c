@@ -27,8 +27,14 @@ static void add_finding(struct kp_findings *out, const struct kp_site_node *node
         (struct kp_finding){node, level, check, kp_strdup(text), kp_strdup(next)};
     if (level == KP_LEVEL_ERROR)
         out->errors++;
-    else
+    else if (level == KP_LEVEL_WARNING)
         out->warnings++;
+}
+
+static const char *level_text(enum kp_level level)
+{
+    static const char *const texts[] = {"note", "warning", "error"};
+    return texts[level];
 }
 
 void kp_found(const struct kp_look *look, enum kp_level level, const char *check, const char *next,
@@ -62,11 +68,11 @@ static void look_at_node(const struct kp_site *site, const struct kp_site_node *
                          struct kp_findings *out)
 {
     static kp_rule *const rules[] = {
-        kp_rule_os,           kp_rule_arch,    kp_rule_cgroups,  kp_rule_cpu,
-        kp_rule_memory,       kp_rule_disk,    kp_rule_clock,    kp_rule_swap,
-        kp_rule_capabilities, kp_rule_modules, kp_rule_programs, kp_rule_security,
-        kp_rule_address,      kp_rule_ports,   kp_rule_networks, kp_rule_leftovers,
-        kp_rule_runtimes,
+        kp_rule_os,           kp_rule_arch,     kp_rule_cgroups, kp_rule_cpu,
+        kp_rule_memory,       kp_rule_disk,     kp_rule_clock,   kp_rule_swap,
+        kp_rule_capabilities, kp_rule_modules,  kp_rule_kernel,  kp_rule_programs,
+        kp_rule_security,     kp_rule_address,  kp_rule_ports,   kp_rule_networks,
+        kp_rule_leftovers,    kp_rule_runtimes,
     };
     const struct kp_look look = {
         .site = site,
@@ -100,7 +106,7 @@ static void count_of(const struct kp_findings *findings, const struct kp_site_no
 {
     *errors = *warnings = 0;
     for (size_t i = 0; i < findings->count; i++) {
-        if (findings->items[i].node != node)
+        if (findings->items[i].node != node || findings->items[i].level == KP_LEVEL_NOTE)
             continue;
         *(findings->items[i].level == KP_LEVEL_ERROR ? errors : warnings) += 1;
     }
@@ -169,9 +175,9 @@ static void add_row(struct kp_table *table, const struct kp_site *site,
 
 static void print_finding(const struct kp_finding *finding, int width, FILE *out)
 {
-    bool error = finding->level == KP_LEVEL_ERROR;
+    static const enum kp_colour colours[] = {KP_DIM, KP_YELLOW, KP_RED};
     fprintf(out, "  %-*s  %s%-7s%s  %s\n", width, finding->node ? finding->node->node->name : "all",
-            kp_colour_on(out, error ? KP_RED : KP_YELLOW), error ? "error" : "warning",
+            kp_colour_on(out, colours[finding->level]), level_text(finding->level),
             kp_colour_off(out), finding->text);
     if (finding->next && finding->next[0])
         fprintf(out, "  %*s           → %s\n", width, "", finding->next);
@@ -210,8 +216,8 @@ json_t *kp_preflight_json(const struct kp_site *site, const struct kp_findings *
         const struct kp_finding *f = &findings->items[i];
         json_array_append_new(list, json_pack("{s:s*, s:s, s:s, s:s, s:s*}", "node",
                                               f->node ? f->node->node->name : NULL, "level",
-                                              f->level == KP_LEVEL_ERROR ? "error" : "warning",
-                                              "check", f->check, "text", f->text, "next", f->next));
+                                              level_text(f->level), "check", f->check, "text",
+                                              f->text, "next", f->next));
     }
     for (size_t i = 0; i < site->node_count; i++)
         json_array_append_new(nodes, json_pack("{s:s, s:O*}", "name", site->nodes[i].node->name,

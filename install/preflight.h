@@ -7,7 +7,7 @@
 
 #include "install/step.h"
 
-enum kp_level { KP_LEVEL_WARNING, KP_LEVEL_ERROR };
+enum kp_level { KP_LEVEL_NOTE /* nothing to do */, KP_LEVEL_WARNING, KP_LEVEL_ERROR };
 struct kp_finding {
     const struct kp_site_node *node; /* NULL: of the whole site */
     enum kp_level level;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/text.h"
+#include "install/kernel.h"
 #include "install/preflight_rules.h"
 #include "install/space.h"
-#include "manifests/programs.h"
+#include "manifests/packages.h"
 
 #include <math.h>
 
@@ -204,6 +205,31 @@ void kp_rule_modules(const struct kp_look *look)
     }
 }
 
+/* A package of the bundle brings it: said, and no error. */
+static bool is_carried(const struct kp_look *look, const char *program, enum kp_family family)
+{
+    const char *arch = kp_fact_text(look->system, "arch");
+    const struct kp_file *package =
+        kp_package_for(look->site->manifest, program, family, arch, look->node->node->roles);
+    if (package)
+        kp_found(look, KP_LEVEL_NOTE, "programs", "",
+                 "the program %s will be installed from the bundle (%s)", program,
+                 kp_package_file(package));
+    return package != NULL;
+}
+
+void kp_rule_kernel(const struct kp_look *look)
+{
+    for (const struct kp_kernel_setting *s = kp_kernel_settings; s->key; s++) {
+        if (!kp_kernel_is_needed(look->site, s) || kp_kernel_can(look->node, s))
+            continue;
+        kp_found(look, s->kubelet ? KP_LEVEL_WARNING : KP_LEVEL_ERROR, "kernel",
+                 s->kubelet ? "the kubelets of this cluster run without protectKernelDefaults"
+                            : "set it where the node's kernel is set up (of a container: its host)",
+                 "%s cannot be set to %s here", s->key, s->value);
+    }
+}
+
 void kp_rule_programs(const struct kp_look *look)
 {
     /* kubeadm stops without these (preflight checks.go, InPathCheck mandatory); it warns about
@@ -218,7 +244,8 @@ void kp_rule_programs(const struct kp_look *look)
         bool must = false;
         for (size_t i = 0; i < KP_COUNT(mandatory); i++)
             must = must || strcmp(mandatory[i], *name) == 0;
-        if (json_is_string(path) || is_ignored(look, kubeadm_name))
+        if (json_is_string(path) || is_ignored(look, kubeadm_name) ||
+            is_carried(look, *name, family))
             continue;
         kp_auto_free char *next =
             family == KP_FAMILIES

@@ -254,6 +254,12 @@ static int unpack(void *user, const void *data, size_t len, struct kp_err *err)
                : kp_fail_as(err, KP_DAMAGED, "too_large", "knode is too large");
 }
 
+/* What a site keeps of a bundle that it has no more: there is no program to send. */
+static bool is_front_only(const struct kp_bundle *bundle)
+{
+    return kp_bundle_size(bundle) <= kp_bundle_manifest(bundle)->tail_length;
+}
+
 static int load_program(const struct kp_session *s, const struct kp_file *file, struct kp_buf *out,
                         struct kp_err *err)
 {
@@ -336,7 +342,7 @@ static int place(struct handshake *h, struct kp_err *err)
     if (write_all(h, line, strlen(line), err) < 0 ||
         wait_for(h, second, KP_COUNT(second), &which, rest, sizeof(rest), err) < 0)
         return -1;
-    if (which == 2 || (which == 1 && !file)) {
+    if (which == 2 || (which == 1 && (!file || is_front_only(h->session->bundle.bundle)))) {
         kp_fail_as(err, KP_MISSING, "no_knode", "node %s: no knode is there", h->target->node);
         return kp_hint(err, "nothing was installed there yet, or it was reset; give --bundle");
     }

@@ -73,8 +73,10 @@ static int set_now(const char *setting, bool dry_run, struct kp_buf *diff, struc
     kp_buf_addf(diff, "sysctl %s (was %.*s)\n", setting, (int)now.len, now.ptr);
     if (dry_run)
         return 0;
+    // With its line end: nothing written would not set an empty value (ip_local_reserved_ports).
+    kp_auto_free char *line = kp_asprintf("%s\n", value);
     kp_auto_fd int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0 || write(fd, value, strlen(value)) != (ssize_t)strlen(value))
+    if (fd < 0 || write(fd, line, strlen(line)) != (ssize_t)strlen(line))
         return kp_fail_sys(err, errno, "set sysctl %s (it is %.*s)", setting, (int)now.len,
                            now.ptr);
     return 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "install/steps/kubeadm.h"
 
+#include "install/kernel.h"
 #include "install/etcd.h"
 #include "install/network.h"
 #include "install/steps/common.h"
@@ -137,6 +138,7 @@ static void cluster_vars(struct kp_vars *vars, const struct kp_site *site)
     kp_vars_set(vars, "dns", dns);
     kp_vars_flag(vars, "keep_swap", inventory->kubernetes.keep_swap);
     kp_vars_flag(vars, "conntrack_fixed", !conntrack_writable(site));
+    kp_vars_flag(vars, "protect_kernel", kp_kernel_protect(site));
     add_sans(vars, site);
     kp_secure_vars(vars, site);
     etcd_vars(vars, site);

@@ -4,7 +4,9 @@
 
 #include "core/text.h"
 #include "install/endpoint.h"
+#include "install/kernel.h"
 #include "install/network.h"
+#include "install/steps/packages.h"
 #include "install/steps/prepare.h"
 
 #define HOSTS_MAX ((size_t)1 << 20)
@@ -104,35 +106,34 @@ static int apply_modules(struct kp_site *site, struct kp_site_node *node, struct
     return 0;
 }
 
-/* Why each: kubeadm wants forwarding and bridge filtering; panic, overcommit and keys are what the
- * kubelet sets by itself or refuses to run without (protectKernelDefaults); NodePorts must not be
- * handed out to clients; many pods watch many files. */
+/* What was set before, once: reset puts it back. */
+static int keep_settings(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    kp_auto_json before = kp_kernel_before(site, node);
+    kp_auto_free char *text = kp_json_dump(before, false);
+    kp_auto_value(kp_change) change = {0};
+    int flags = KP_PUT_ONCE | (site->dry_run ? KP_DRY_RUN : 0);
+    if (json_object_size(before) == 0)
+        return 0;
+    if (kp_session_put(node->session, KP_KERNEL_BEFORE, kp_slice_of(text), 0644, flags, &change,
+                       err) < 0)
+        return kp_wrap(err, "write " KP_KERNEL_BEFORE);
+    kp_step_changed(site, node, "write " KP_KERNEL_BEFORE, &change);
+    return 0;
+}
+
+/* What the kubelet wants and this node cannot have was said by the checks. */
 static int apply_sysctl(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
-    static const char *const settings[] = {
-        "net.ipv4.ip_forward=1",
-        "net.bridge.bridge-nf-call-iptables=1",
-        "net.bridge.bridge-nf-call-ip6tables=1",
-        "net.ipv4.ip_local_reserved_ports=30000-32767",
-        "net.ipv6.conf.all.forwarding=1",
-        "vm.overcommit_memory=1",
-        "vm.panic_on_oom=0",
-        "kernel.panic=10",
-        "kernel.panic_on_oops=1",
-        "kernel.keys.root_maxkeys=1000000",
-        "kernel.keys.root_maxbytes=25000000",
-        "fs.inotify.max_user_instances=8192",
-        "fs.inotify.max_user_watches=524288",
-    };
-    const char *chosen[KP_COUNT(settings)];
+    kp_auto(kp_arena) arena = kp_arena_new();
+    const char *chosen[KP_KERNEL_SETTINGS_MAX];
     size_t n = 0;
-    bool ipv6 = strchr(site->inventory->kubernetes.pods, ':') != NULL;
-    for (size_t i = 0; i < KP_COUNT(settings); i++) {
-        if (strstr(settings[i], "ipv6") && !ipv6)
-            continue;
-        chosen[n++] = settings[i];
-    }
+    for (const struct kp_kernel_setting *s = kp_kernel_settings; s->key; s++)
+        if (kp_kernel_is_needed(site, s) && (!s->kubelet || kp_kernel_can(node, s)))
+            chosen[n++] = kp_arena_printf(arena, "%s=%s", s->key, s->value);
     kp_auto_value(kp_change) change = {0};
+    if (keep_settings(site, node, err) < 0)
+        return -1;
     if (kp_session_sysctl(node->session, chosen, n, site->dry_run ? KP_DRY_RUN : 0, &change, err) <
         0) {
         if (!site->dry_run)
@@ -268,6 +269,7 @@ const struct kp_step kp_steps_prepare[] = {
      .nodes = KP_STEP_ALL,
      .apply = apply_hosts,
      .describe = describe},
+    {.name = "packages", .phase = "prepare", .nodes = KP_STEP_ALL, .apply = kp_packages_apply},
     {.name = "modules", .phase = "prepare", .nodes = KP_STEP_ALL, .apply = apply_modules},
     {.name = "sysctl", .phase = "prepare", .nodes = KP_STEP_ALL, .apply = apply_sysctl},
     {.name = "swap", .phase = "prepare", .nodes = KP_STEP_ALL, .apply = apply_swap},

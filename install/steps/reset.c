@@ -6,7 +6,9 @@
  */
 #include "install/steps/reset.h"
 
+#include "install/kernel.h"
 #include "install/steps/common.h"
+#include "install/steps/packages.h"
 #include "install/steps/prepare.h"
 
 #include <unistd.h>
@@ -271,6 +273,29 @@ static int reset_swap(struct kp_site *site, struct kp_site_node *node, struct kp
     return 0;
 }
 
+/* Kernel parameters go back to what they were, where they are still as we have set them. */
+static int reset_kernel(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    kp_auto_value(kp_buf) text = KP_BUF(FILE_MAX);
+    kp_auto_json before = NULL;
+    kp_auto(kp_arena) arena = kp_arena_new();
+    kp_auto_value(kp_change) change = {0};
+    const char *settings[KP_KERNEL_SETTINGS_MAX];
+    bool found;
+    if (kp_session_get(node->session, KP_KERNEL_BEFORE, &text, &found, err) < 0)
+        return -1;
+    if (!found)
+        return 0;
+    if (kp_json_parse(&before, kp_buf_slice(&text), FILE_MAX, KP_KERNEL_BEFORE, err) < 0)
+        return -1;
+    size_t n = kp_kernel_restore(node, before, arena, settings, KP_COUNT(settings));
+    if (n && kp_session_sysctl(node->session, settings, n, 0, &change, err) < 0)
+        return kp_wrap(err, "put kernel parameters back");
+    if (n)
+        kp_step_changed(site, node, "put kernel parameters back as they were", &change);
+    return kp_place_removed(site, node, KP_KERNEL_BEFORE, NULL, err);
+}
+
 static int reset_files(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     static const char *const files[] = {"/etc/sysctl.d/90-kpack.conf",
@@ -279,7 +304,8 @@ static int reset_files(struct kp_site *site, struct kp_site_node *node, struct k
                                         "/etc/kpack",
                                         "/var/lib/kpack",
                                         "/usr/local/libexec/kpack"};
-    if (reset_programs(site, node, err) < 0 || reset_hosts(site, node, err) < 0)
+    if (kp_packages_reset(site, node, err) < 0 || reset_kernel(site, node, err) < 0 ||
+        reset_programs(site, node, err) < 0 || reset_hosts(site, node, err) < 0)
         return -1;
     if (kp_place_removed(site, node, site->inventory->mirror.folder, NULL, err) < 0)
         return -1;

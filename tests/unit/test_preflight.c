@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "install/preflight_rules.h"
+#include "manifests/packages.h"
 
 #include <criterion/criterion.h>
 
@@ -88,10 +89,10 @@ static void look(struct scene *s, kp_rule *rule, struct kp_findings *out)
 }
 
 static kp_rule *const rules[] = {
-    kp_rule_os,      kp_rule_arch,     kp_rule_cgroups,   kp_rule_cpu,
-    kp_rule_memory,  kp_rule_clock,    kp_rule_swap,      kp_rule_capabilities,
-    kp_rule_modules, kp_rule_programs, kp_rule_security,  kp_rule_address,
-    kp_rule_ports,   kp_rule_networks, kp_rule_leftovers, kp_rule_runtimes,
+    kp_rule_os,        kp_rule_arch,     kp_rule_cgroups,      kp_rule_cpu,     kp_rule_memory,
+    kp_rule_clock,     kp_rule_swap,     kp_rule_capabilities, kp_rule_modules, kp_rule_programs,
+    kp_rule_security,  kp_rule_address,  kp_rule_kernel,       kp_rule_ports,   kp_rule_networks,
+    kp_rule_leftovers, kp_rule_runtimes,
 };
 
 static void look_at_all(struct scene *s, struct kp_findings *out)
@@ -128,6 +129,10 @@ Test(preflight, each_flaw_is_found_and_named)
         {"system", "swap", "[{\"device\": \"/dev/sda2\"}]", "swap", "/dev/sda2", KP_LEVEL_WARNING},
         {"system", "cap_sys_resource", "false", "capabilities", "SYS_RESOURCE", KP_LEVEL_WARNING},
         {"kernel", "modules", "{\"overlay\": \"missing\"}", "modules", "overlay", KP_LEVEL_ERROR},
+        {"kernel", "sysctl", "{\"kernel.panic\": {\"value\": \"0\", \"writable\": false}}",
+         "kernel", "kernel.panic cannot be set to 10", KP_LEVEL_WARNING},
+        {"kernel", "sysctl", "{\"net.ipv4.ip_forward\": {\"value\": \"0\", \"writable\": false}}",
+         "kernel", "net.ipv4.ip_forward", KP_LEVEL_ERROR},
         {"system", "programs", "{\"conntrack\": null, \"socat\": \"/usr/bin/socat\"}", "programs",
          "conntrack", KP_LEVEL_ERROR},
         {"system", "programs", "{\"conntrack\": \"/sbin/conntrack\", \"socat\": null}", "programs",
@@ -188,5 +193,164 @@ Test(preflight, cloned_nodes)
     kp_rule_duplicates(&s.site, &findings);
     cr_assert_eq(findings.errors, 2);
     cr_assert_not_null(strstr(findings.items[0].text, "cp1"));
+    end_scene(&s);
+}
+
+static struct kp_file packages[] = {
+    {.name = "tools.rpm",
+     .component = "tools.rpm",
+     .arch = "amd64",
+     .target = KP_PACKAGE_FOLDER "/tools-1-1.x86_64.rpm",
+     .roles = KP_ROLE_CONTROL_PLANE},
+    {.name = "conntrack.deb",
+     .component = "conntrack.deb",
+     .arch = "amd64",
+     .target = KP_PACKAGE_FOLDER "/conntrack_1.4.7_amd64.deb",
+     .roles = KP_ROLE_CONTROL_PLANE},
+};
+
+Test(preflight, a_carried_package_is_no_error)
+{
+    static const char *conntrack[] = {"conntrack", NULL};
+    struct scene s;
+    set_scene(&s);
+    packages[0].programs = packages[1].programs = conntrack;
+    s.manifest.files = packages;
+    s.manifest.file_count = KP_COUNT(packages);
+    change(s.site_nodes[0].facts, "system", "programs",
+           "{\"conntrack\": null, \"socat\": \"/usr/bin/socat\"}");
+    kp_auto_value(kp_findings) findings = {0};
+    look(&s, kp_rule_programs, &findings);
+    cr_assert_eq(findings.count, 1);
+    cr_expect_eq(findings.errors + findings.warnings, 0);
+    cr_expect_eq(findings.items[0].level, KP_LEVEL_NOTE);
+    cr_expect(strstr(findings.items[0].text, "(conntrack_1.4.7_amd64.deb)"), "%s",
+              findings.items[0].text);
+    // Of another family, another arch, another role: an error as before.
+    kp_findings_release(&findings);
+    change(s.site_nodes[0].facts, "system", "os", "{\"id\": \"rocky\"}");
+    look(&s, kp_rule_programs, &findings);
+    cr_expect(strstr(findings.items[0].text, "(tools-1-1.x86_64.rpm)"));
+    kp_findings_release(&findings);
+    change(s.site_nodes[0].facts, "system", "os", "{\"id\": \"ubuntu\"}");
+    packages[1].arch = "arm64";
+    look(&s, kp_rule_programs, &findings);
+    cr_expect_eq(findings.errors, 1);
+    kp_findings_release(&findings);
+    packages[1].arch = "amd64";
+    packages[1].roles = KP_ROLE_WORKER;
+    look(&s, kp_rule_programs, &findings);
+    cr_expect_eq(findings.errors, 1);
+    packages[1].roles = KP_ROLE_CONTROL_PLANE;
+    end_scene(&s);
+}
+
+static void check_disk(struct scene *s, const char *disks, const char *path)
+{
+    kp_auto_value(kp_findings) findings = {0};
+    change(s->site_nodes[0].facts, "system", "disks", disks);
+    look(s, kp_rule_disk, &findings);
+    cr_assert_eq(findings.count, path ? 1 : 0, "%s", disks);
+    if (path)
+        cr_expect(kp_starts_with(findings.items[0].text, path), "%s", findings.items[0].text);
+}
+
+/* 600 MB are kept for a control plane; the files of the bundle come on top. */
+Test(preflight, disk_space_is_computed_from_the_bundle)
+{
+    static struct kp_file large = {.name = "kubelet",
+                                   .component = "kubelet",
+                                   .arch = "amd64",
+                                   .target = "/usr/local/bin/kubelet",
+                                   .roles = KP_ROLE_CONTROL_PLANE,
+                                   .size = 300000000};
+    struct scene s;
+    set_scene(&s);
+    s.nodes[0].mirror = false;
+    s.manifest.files = &large;
+    s.manifest.file_count = 1;
+    // On one file system both are needed together.
+    check_disk(&s,
+               "{\"/var/lib\": {\"device\": \"a\", \"free\": 899000000}, \"/usr/local\": "
+               "{\"device\": \"a\", \"free\": 899000000}}",
+               "/var/lib");
+    check_disk(&s,
+               "{\"/var/lib\": {\"device\": \"a\", \"free\": 901000000}, \"/usr/local\": "
+               "{\"device\": \"a\", \"free\": 901000000}}",
+               NULL);
+    check_disk(&s,
+               "{\"/var/lib\": {\"device\": \"a\", \"free\": 601000000}, \"/usr/local\": "
+               "{\"device\": \"b\", \"free\": 299000000}}",
+               "/usr/local");
+    check_disk(&s,
+               "{\"/var/lib\": {\"device\": \"a\", \"free\": 601000000}, \"/usr/local\": "
+               "{\"device\": \"b\", \"free\": 301000000}}",
+               NULL);
+    end_scene(&s);
+}
+
+/* Each rule is really asked: what the table above finds one by one is found by kinstall check. */
+Test(preflight, all_rules_are_asked_and_lost_nodes_are_findings)
+{
+    static const char *const checks[] = {
+        "os",       "arch",         "cgroups",  "cpu",      "memory",    "clock",
+        "swap",     "capabilities", "modules",  "kernel",   "programs",  "selinux",
+        "firewall", "address",      "ports",    "networks", "leftovers", "runtimes",
+        "disk",     "machine-id",   "hostname", "connect"};
+    struct scene s;
+    set_scene(&s);
+    s.nodes[0].mirror = false;
+    kp_auto_json bad = json_loads(
+        "{\"system\": {\"os\": {\"id\": \"plan9\"}, \"systemd\": 252, \"arch\": \"s390x\", "
+        "\"cpus\": 1, \"machine_id\": \"m1\", \"hostname\": \"h1\", \"memory\": {\"total\": 1}, "
+        "\"swap\": [{\"device\": \"x\"}], \"clock_difference\": 9.0, \"cap_sys_resource\": false, "
+        "\"selinux\": \"enforcing\", \"programs\": {}, \"disks\": {\"/var/lib\": {\"device\": "
+        "\"a\", "
+        "\"free\": 1}}}, \"kernel\": {\"cgroup\": {\"controllers\": []}, \"modules\": "
+        "{\"overlay\": "
+        "\"missing\"}, \"sysctl\": {\"kernel.panic\": {\"value\": \"0\", \"writable\": false}}}, "
+        "\"network\": {\"addresses\": [], \"routes\": [{\"destination\": \"10.233.0.0\", "
+        "\"prefix\": "
+        "16, \"interface\": \"eth1\"}], \"listening\": [{\"protocol\": \"tcp\", \"port\": 6443}], "
+        "\"firewalls\": [\"ufw\"], \"proxy\": []}, \"leftovers\": {\"kubernetes_files\": [\"/a\"], "
+        "\"etcd_member\": true, \"runtimes\": {\"containerd\": {\"active\": \"active\"}}}}",
+        0, NULL);
+    cr_assert_not_null(bad);
+    json_decref(s.site_nodes[0].facts);
+    s.site_nodes[0].facts = json_incref(bad);
+    s.nodes[1] = (struct kp_node){.name = "w1", .address = "10.77.0.12", .roles = KP_ROLE_WORKER};
+    s.site_nodes[1] = (struct kp_site_node){.node = &s.nodes[1], .facts = json_incref(bad)};
+    s.site_nodes[1].failed = true;
+    (void)kp_fail(&s.site_nodes[1].failure, KP_FAILED, "node w1: no route");
+    s.site.node_count = 2;
+    kp_auto_value(kp_findings) findings = {0};
+    kp_preflight(&s.site, &findings);
+    for (size_t c = 0; c < KP_COUNT(checks); c++) {
+        bool found = false;
+        for (size_t i = 0; i < findings.count; i++)
+            found = found || strcmp(findings.items[i].check, checks[c]) == 0;
+        cr_expect(found, "nothing of the check %s", checks[c]);
+    }
+    end_scene(&s);
+}
+
+Test(preflight, a_node_of_another_cluster_and_one_of_ours)
+{
+    struct scene s;
+    set_scene(&s);
+    kp_auto_value(kp_findings) findings = {0};
+    s.site_nodes[0].record = json_pack("{s:s}", "cluster", "other");
+    look(&s, kp_rule_leftovers, &findings);
+    cr_assert_eq(findings.errors, 1);
+    cr_expect(strstr(findings.items[0].text, "the cluster other"), "%s", findings.items[0].text);
+    kp_findings_release(&findings);
+    // Of our own cluster ports, files and member are as they should be.
+    json_object_set_new(s.site_nodes[0].record, "cluster", json_string("demo"));
+    change(s.site_nodes[0].facts, "leftovers", "etcd_member", "true");
+    change(s.site_nodes[0].facts, "network", "listening",
+           "[{\"protocol\": \"tcp\", \"port\": 6443}]");
+    s.nodes[0].mirror = false;
+    kp_preflight(&s.site, &findings);
+    cr_expect_eq(findings.errors, 0, "%s", findings.count ? findings.items[0].text : "");
     end_scene(&s);
 }

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Kernel parameters that nodes are given: which, why, and what a node cannot have. */
+#pragma once
+
+#include "install/step.h"
+
+#define KP_KERNEL_BEFORE "/var/lib/kpack/sysctl.json"
+#define KP_KERNEL_SETTINGS_MAX 32
+
+struct kp_kernel_setting {
+    const char *key, *value;
+    bool kubelet; /* a kubelet with protectKernelDefaults does not start without it */
+};
+/* All of them, ended by key NULL. */
+extern const struct kp_kernel_setting kp_kernel_settings[];
+
+/* Does the cluster need it (IPv6 only where pods have it)? */
+bool kp_kernel_is_needed(const struct kp_site *site, const struct kp_kernel_setting *setting);
+/* By the node's facts: it is so already, or can be set; also where the facts do not say. */
+bool kp_kernel_can(const struct kp_site_node *node, const struct kp_kernel_setting *setting);
+/* Every node can have all that the kubelet wants: protectKernelDefaults may be on. */
+bool kp_kernel_protect(const struct kp_site *site);
+/* {key: value} of what differs on the node now from what it is to be given, by its facts. */
+json_t *kp_kernel_before(const struct kp_site *site, const struct kp_site_node *node);
+/* "key=value" of all in before that is still what we have set, and the node's own: a container
+ * shares all but net.* with its host. Texts live in arena. The number of them. */
+size_t kp_kernel_restore(const struct kp_site_node *node, const json_t *before,
+                         struct kp_arena *arena, const char **out, size_t max);
