@@ -3,6 +3,7 @@
 
 #include "core/slice.h"
 #include "core/text.h"
+#include "net/net.h"
 
 #include <arpa/inet.h>
 
@@ -14,16 +15,12 @@ struct network {
 
 static bool parse_ip(const char *text, struct network *out)
 {
+    struct kp_net_address address;
     *out = (struct network){0};
-    if (inet_pton(AF_INET, text, out->bytes) == 1) {
-        out->family = AF_INET;
-        out->size = 4;
-    } else if (inet_pton(AF_INET6, text, out->bytes) == 1) {
-        out->family = AF_INET6;
-        out->size = 16;
-    } else {
+    if (!kp_net_parse_ip(text, &address))
         return false;
-    }
+    out->family = address.storage.ss_family;
+    out->size = (unsigned)kp_net_ip_bytes(&address, out->bytes);
     out->bits = out->size * 8;
     return true;
 }

@@ -30,27 +30,9 @@ static int send_frame(void *user, enum kp_frame_type type, unsigned flags, uint3
                       struct kp_slice payload, struct kp_err *err)
 {
     struct kp_session *s = user;
-    uint8_t frame[KP_FRAME_HEADER + KP_FRAME_MAX];
-    kp_frame_header(frame, type, flags, id, payload.len);
-    if (payload.len)
-        memcpy(frame + KP_FRAME_HEADER, payload.ptr, payload.len);
-    size_t len = KP_FRAME_HEADER + payload.len, done = 0;
-    int failed = EPIPE;
-    pthread_mutex_lock(&s->write_lock);
-    while (done < len && s->transport.in >= 0) {
-        ssize_t n = write(s->transport.in, frame + done, len - done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0) {
-            failed = errno;
-            break;
-        }
-        done += (size_t)n;
-    }
-    pthread_mutex_unlock(&s->write_lock);
-    // Frames may carry secrets; the stack is reused.
-    explicit_bzero(frame, len);
-    if (done == len)
+    const struct kp_frame frame = {type, flags, id, payload};
+    int failed = kp_frame_write(&s->transport.in, &s->write_lock, &frame);
+    if (!failed)
         return 0;
     kp_fail_sys(err, failed, "node %s: the connection was lost", s->target.node);
     if (err)

@@ -100,6 +100,18 @@ bool kp_net_parse_ip(const char *text, struct kp_net_address *out)
     return true;
 }
 
+size_t kp_net_ip_bytes(const struct kp_net_address *address, uint8_t out[16])
+{
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)&address->storage;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)&address->storage;
+    if (address->storage.ss_family == AF_INET) {
+        memcpy(out, &v4->sin_addr, sizeof(v4->sin_addr));
+        return sizeof(v4->sin_addr);
+    }
+    memcpy(out, &v6->sin6_addr, sizeof(v6->sin6_addr));
+    return sizeof(v6->sin6_addr);
+}
+
 int kp_net_split(const char *text, char *host, uint16_t *port, struct kp_err *err)
 {
     const char *colon = strrchr(text, ':');

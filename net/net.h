@@ -34,6 +34,8 @@ void kp_net_set_port(struct kp_net_address *address, uint16_t port);
 
 /* An IPv4 or IPv6 literal, without brackets. */
 bool kp_net_parse_ip(const char *text, struct kp_net_address *out);
+/* Its 4 or 16 bytes in network order, and how many. */
+size_t kp_net_ip_bytes(const struct kp_net_address *address, uint8_t out[16]);
 /* "host:port" or "[v6]:port" into its halves; host has KP_NET_HOST_MAX bytes. KP_USAGE. */
 KP_CHECK int kp_net_split(const char *text, char *host, uint16_t *port, struct kp_err *err);
 /* "10.0.0.1:5000", "[::]:5000", ":5000" (all addresses, IPv6 and IPv4): no names. KP_USAGE. */

@@ -2,7 +2,9 @@
 #include "install/node/protocol.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 static void put32(uint8_t *out, uint32_t value)
 {
@@ -99,6 +101,29 @@ int kp_decoder_next(struct kp_decoder *decoder, struct kp_frame *out, bool *foun
     *out = frame;
     *found = true;
     return 0;
+}
+
+int kp_frame_write(const int *fd, pthread_mutex_t *lock, const struct kp_frame *frame)
+{
+    uint8_t bytes[KP_FRAME_HEADER + KP_FRAME_MAX];
+    size_t len = KP_FRAME_HEADER + frame->payload.len, done = 0;
+    int failed = 0;
+    kp_frame_header(bytes, frame->type, frame->flags, frame->id, frame->payload.len);
+    if (frame->payload.len)
+        memcpy(bytes + KP_FRAME_HEADER, frame->payload.ptr, frame->payload.len);
+    pthread_mutex_lock(lock);
+    while (done < len && !failed) {
+        ssize_t n = *fd >= 0 ? write(*fd, bytes + done, len - done) : -1;
+        if (n >= 0)
+            done += (size_t)n;
+        else if (*fd < 0)
+            failed = EPIPE;
+        else if (errno != EINTR)
+            failed = errno;
+    }
+    pthread_mutex_unlock(lock);
+    explicit_bzero(bytes, len);
+    return failed;
 }
 
 void kp_hello_format(char *out, size_t size, const char *nonce)

@@ -35,6 +35,8 @@
 #include "core/buf.h"
 #include "core/json.h"
 
+#include <pthread.h>
+
 #define KP_PROTOCOL_VERSION 1
 #define KP_FRAME_HEADER 12
 #define KP_FRAME_MAX ((size_t)65536)
@@ -83,6 +85,10 @@ struct kp_frame {
 /* The 12 bytes before a payload of len bytes; len <= KP_FRAME_MAX (asserted). */
 void kp_frame_header(uint8_t out[KP_FRAME_HEADER], enum kp_frame_type type, unsigned flags,
                      uint32_t id, size_t len);
+
+/* Writes one frame whole to *fd, which is looked at with lock held (negative: closed by now,
+ * EPIPE). What was on the stack is wiped: frames may carry secrets. 0, or the errno. */
+KP_CHECK int kp_frame_write(const int *fd, pthread_mutex_t *lock, const struct kp_frame *frame);
 
 /* Takes frames off the front of a byte stream. */
 struct kp_decoder {

@@ -53,23 +53,9 @@ static int send_frame(void *user, enum kp_frame_type type, unsigned flags, uint3
                       struct kp_slice payload, struct kp_err *err)
 {
     struct server *s = user;
-    uint8_t frame[KP_FRAME_HEADER + KP_FRAME_MAX];
-    kp_frame_header(frame, type, flags, id, payload.len);
-    if (payload.len)
-        memcpy(frame + KP_FRAME_HEADER, payload.ptr, payload.len);
-    size_t len = KP_FRAME_HEADER + payload.len, done = 0;
-    pthread_mutex_lock(&s->write_lock);
-    while (done < len) {
-        ssize_t n = write(s->out, frame + done, len - done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            break;
-        done += (size_t)n;
-    }
-    int failed = errno;
-    pthread_mutex_unlock(&s->write_lock);
-    return done == len ? 0 : kp_fail_sys(err, failed, "answer kinstall");
+    const struct kp_frame frame = {type, flags, id, payload};
+    int failed = kp_frame_write(&s->out, &s->write_lock, &frame);
+    return failed ? kp_fail_sys(err, failed, "answer kinstall") : 0;
 }
 
 static void request_free(struct kp_node_request *request)
