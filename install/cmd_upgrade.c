@@ -54,6 +54,26 @@ static void upgrade_release(struct upgrade *u)
 }
 KP_DEFINE_AUTO_VALUE(upgrade);
 
+/* A run that stopped behind the last program has left no node at the old version: the node that was
+ * begun knows where it came from. */
+static int find_origin(struct upgrade *u, struct kp_err *err)
+{
+    struct kp_site *site = u->site;
+    char from[KP_VERSION_MAX], to[KP_VERSION_MAX];
+    bool found;
+    if (strcmp(site->upgrade.from, site->manifest->kubernetes) != 0)
+        return 0;
+    for (size_t i = 0; i < site->node_count; i++) {
+        if (!u->versions[i].begun)
+            continue;
+        if (kp_upgrade_kept(&site->nodes[i], from, to, &found, err) < 0)
+            return kp_wrap(err, "%s", site->nodes[i].node->name);
+        if (found && strcmp(to, site->manifest->kubernetes) == 0)
+            snprintf(site->upgrade.from, sizeof(site->upgrade.from), "%s", from);
+    }
+    return 0;
+}
+
 static int find_versions(struct upgrade *u, struct kp_err *err)
 {
     struct kp_site *site = u->site;
@@ -61,10 +81,11 @@ static int find_versions(struct upgrade *u, struct kp_err *err)
     for (size_t i = 0; i < site->node_count; i++)
         names[i] = site->nodes[i].node->name;
     u->versions = kp_alloc_array(site->node_count + 1, sizeof(*u->versions));
-    if (kp_upgrade_versions(u->versions, site, err) < 0)
+    if (kp_upgrade_versions(u->versions, site, err) < 0 ||
+        kp_upgrade_judge(site->upgrade.from, u->versions, names, site->node_count,
+                         site->manifest->kubernetes, err) < 0)
         return -1;
-    return kp_upgrade_judge(site->upgrade.from, u->versions, names, site->node_count,
-                            site->manifest->kubernetes, err);
+    return find_origin(u, err);
 }
 
 /* All findings of all nodes and all versions, before anything changes. */

@@ -131,6 +131,7 @@ static int name_way_back(const struct kp_site *site, const struct kp_site_node *
     snprintf(hint, sizeof(hint), "%s", err->hint);
     if (strstr(hint, "kinstall rollback"))
         return -1;
+    err->hint[0] = '\0';
     return kp_hint(err,
                    "%s%smend it and run the same command again, which goes on from here; or have "
                    "the node back as it was: kinstall rollback %s -i %s",
