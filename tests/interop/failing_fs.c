@@ -79,15 +79,15 @@ static int spoil(const char *name, char *data, long long at, int n)
     FILE *file = fopen(control, "re");
     char line[512], wanted[256], how[32];
     long long first, last;
-    int result = n;
+    int result = n, code;
     while (file && fgets(line, sizeof(line), file)) {
         if (sscanf(line, "%255s %lld %lld %31s", wanted, &first, &last, how) != 4 ||
             strcmp(wanted, name) != 0 || at > last || at + n <= first)
             continue;
         if (strcmp(how, "flip") == 0)
             flip(data, at, n, first, last);
-        else
-            result = -(int)strtol(how, NULL, 10);
+        else if (sscanf(how, "%d", &code) == 1)
+            result = -code;
     }
     if (file)
         fclose(file);
