@@ -11,8 +11,8 @@ sync -f "$name.partial"
 mv "$name.json.partial" "$name.json"
 mv "$name.sha256.partial" "$name.sha256"
 mv "$name.partial" "$name"
-count=0
-for old in $(ls -1r "$CLUSTER"-*.db); do
-    count=$((count + 1))
-    if [ "$count" -gt "$KEEP" ]; then rm -f "$old" "$old.json" "$old.sha256"; fi
+set -- "$CLUSTER"-*.db # the oldest first
+while [ "$#" -gt "$KEEP" ]; do
+    rm -f "$1" "$1.json" "$1.sha256"
+    shift
 done
