@@ -236,6 +236,11 @@ static int take_back(struct kp_site *site, struct kp_site_node *node, struct kp_
     struct kp_slice none = {0};
     if (kp_kubeadm_reset(site, node, err) < 0 || withdraw_member(site, node, err) < 0)
         return -1;
+    // An etcd that still ran made folders in it again behind kubeadm reset. No member has data
+    // here.
+    bool stacked = kp_is_control_plane(node) && !site->inventory->etcd.external;
+    if (stacked && kp_place_removed(site, node, KP_ETCD_STACKED_DATA, NULL, err) < 0)
+        return -1;
     return kp_kube(site, argv, none, NULL, err);
 }
 
