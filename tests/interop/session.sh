@@ -221,6 +221,21 @@ errors() {
 }
 TRANSPORT=openssh errors
 
+# No key file is named: the agent has the key, or nobody has.
+ssh-agent -D -a "$work/agent" >/dev/null 2>&1 &
+pids+=($!)
+for _ in $(seq 50); do [ -S "$work/agent" ] && break; sleep 0.1; done
+SSH_AUTH_SOCK=$work/agent ssh-add -q "$work/stranger" "$work/user" || bad "ssh-add"
+agent() {
+    local base=("$driver" --bundle "$work/test.tar.zst" --trust "$work/test.pub" --port "$port" --transport "$TRANSPORT" --host-key "$host_key")
+    SSH_AUTH_SOCK=$work/agent timeout 60 "${base[@]}" run true >"$work/a1" 2>&1
+    has "$TRANSPORT: the second key of the agent" "$work/a1" "status=0"
+    env -u SSH_AUTH_SOCK timeout 60 "${base[@]}" run true >"$work/a2" 2>&1 && bad "$TRANSPORT: neither agent nor key"
+    has "$TRANSPORT: neither agent nor key" "$work/a2" "error permission_denied:"
+}
+TRANSPORT=openssh agent
+TRANSPORT=libssh2 agent
+
 # Through a jump host, which is checked as the node is.
 export TRANSPORT=openssh
 jump() {
