@@ -179,6 +179,7 @@ test_install() {
     fetch_kubectl
     deploy
     start_load
+    expect "packets that left while it was installed: $("$SITE" egress detail)" 0 "$("$SITE" egress)"
     part "another version comes by upgrade only, and the plan changes nothing"
     refused 1 kinstall --bundle "$(bundle_of "$new")" -i "$WORK/hosts.yaml"
     contains "apply" "$OUTPUT" "has Kubernetes v$old, the bundle is of v$new" "kinstall upgrade"
@@ -208,6 +209,7 @@ test_killed_and_stopped() {
     expect "exit code" 1 "$CODE"
     contains "the run that stopped" "$(cat "$RUN_OUT")" "upgrade   $BROKEN:" "kinstall rollback $BROKEN"
     say "$(grep -a -A1 "upgrade   $BROKEN:" "$RUN_OUT" | head -n 2)"
+    say "packets that left so far: $("$SITE" egress)"
     [[ $BROKEN != cp1 ]] || expect "the API server of cp1" "$new" "$(control_version cp1)"
     [[ $BROKEN != w2 ]] || contains "kubelets" "$(kubelets)" "cp1=v$new" "w1=v$new" "w2=v$old"
 }
@@ -233,7 +235,7 @@ test_to() { # VERSION CONTAINERD
     start_upgrade "$1"
     finish_run
     expect "exit code of upgrade: $(tail -n 30 "$RUN_OUT")" 0 "$CODE"
-    say "$(tail -n 1 "$RUN_OUT")"
+    say "$(tail -n 1 "$RUN_OUT"); packets that left so far: $("$SITE" egress)"
     expect "kubelets" "$(all_at "$1")" "$(kubelets)"
     all_ready || fail "not all Ready: $(ready_nodes)"
     expect "runtime" "containerd://$2" "$(runtime_of "${NAMES[-1]}")"
