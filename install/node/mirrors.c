@@ -144,7 +144,7 @@ static int look(uint64_t *state, struct kp_err *err)
 {
     kp_auto_free char *text = NULL, *ca = NULL, *changed = NULL;
     struct kp_slice urls[KP_NODE_MIRRORS_MAX], sorted[KP_NODE_MIRRORS_MAX];
-    bool up[KP_NODE_MIRRORS_MAX];
+    bool up[KP_NODE_MIRRORS_MAX] = {false};
     size_t len, ca_len;
     uint64_t gone = 0;
     if (kp_file_read(PLACED, TEXT_MAX, &text, &len, err) < 0 ||
