@@ -136,7 +136,10 @@ END
 # Asks each node in turn, about ten times a second, a new connection each: "TIME NODE HTTP-CODE".
 start_load() {
     local name targets=()
-    for name in "${NAMES[@]}"; do targets+=("$name=$(address "$name")"); done
+    for name in "${NAMES[@]}"; do
+        targets+=("$name=$(address "$name")")
+        soon 60 "$SITE" exec -- curl -sf -o /dev/null -m 3 "http://$(address "$name"):$PORT/" || fail "the Deployment does not answer on $name"
+    done
     # shellcheck disable=SC2016 # for the shell over there
     "$SITE" exec -- bash -c 'port=$1; shift
         while :; do for target; do
