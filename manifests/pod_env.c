@@ -126,6 +126,7 @@ static int read_documents(struct telling *t, yaml_parser_t *parser, const char *
         t->document = &document;
         if (root)
             tell_object(t, root);
+        t->document = NULL;
         yaml_document_delete(&document);
         if (!root)
             return 0;
