@@ -99,9 +99,9 @@ static int ask_states(struct kp_site *site, struct kp_site_node *node, const str
                       const struct kp_file *const *carried, size_t n, char **out,
                       struct kp_err *err)
 {
-    const char *argv[PACKAGES_MAX + 8] = {"dpkg-query", "-W", "-f",
-                                          "${Package}\\t${Architecture}\\t${db:Status-Abbrev}\\t"
-                                          "${Version}\\n"};
+    static const char format[] =
+        "${Package}\\t${Architecture}\\t${db:Status-Abbrev}\\t${Version}\\n";
+    const char *argv[PACKAGES_MAX + 8] = {"dpkg-query", "-W", "-f", format};
     size_t at = 4;
     int status; // another than 0: some are not there
     if (p->family != KP_FAMILY_DEBIAN) {
