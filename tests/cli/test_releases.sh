@@ -46,7 +46,7 @@ for file in "${shipped[@]}"; do
         path=${ref#*/}
         [[ -e www/v2/r/${path%%:*}/manifests/${path##*:} ]] || make_image "r/${path%%:*}" "${path##*:}" >/dev/null
     done < <(grep -oE '(registry\.k8s\.io|docker\.io|ghcr\.io)/[^", ]+:[^", ]+' "$file" | sort -u)
-    flannel=$(sed -n '/flannel:/,$ s/^        version: "\(.*\)"/\1/p' "$file" | tail -n 1)
+    flannel=$(sed -n '/flannel:/,$ s/^        version: "\(.*\)"/\1/p' "$file" | sed -n 1p)
     mkdir -p "www/gh/flannel-io/flannel/releases/download/v$flannel"
     sed -nE 's/.*ref: "?([^",]*flannel[^",]*)"?,.*/  image: \1/p' "$file" | sort -u |
         { printf 'kind: DaemonSet\nnet: 10.244.0.0/16\nimages:\n'; sed 's/^  image/  - image/'; } \
