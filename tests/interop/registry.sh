@@ -182,8 +182,8 @@ check "the running reply: bytes" cmp slow layer
 
 # --- damage: one blob of a bundle, the rest goes on -------------------------------------------------
 cp "$bundle" damaged.tar.zst
-offset=$(LC_ALL=C grep -obUaF -f <(head -c 4096 layer | tail -c 16 | tr -d '\n\0' | head -c 8) damaged.tar.zst |
-    head -n 1 | cut -d: -f1)
+offset=$(head -n 1 < <(LC_ALL=C grep -obUaF -f <(head -c 4096 layer | tail -c 16 | tr -d '\n\0' | head -c 8) damaged.tar.zst) |
+    cut -d: -f1) # no pipe into head: what is found behind the first would end it
 printf 'X' | dd of=damaged.tar.zst bs=1 seek=$((offset + 100)) conv=notrunc status=none
 start damaged --bundle damaged.tar.zst --id "$id" --plain 127.0.0.1:0
 blob=http://127.0.0.1:$http/v2/img1/blobs/$layer

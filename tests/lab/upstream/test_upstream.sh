@@ -122,7 +122,7 @@ test_images() {
         count=$((count + 1))
     done < <(release_images)
     same "images pulled by tag by nobody in particular, with a token" 10 "$count"
-    same "indexes with an attestation child" 5 "$attested"
+    same "indexes with an attestation child" 6 "$attested"
     same "a docker manifest list" application/vnd.docker.distribution.manifest.list.v2+json \
         "$(crane "" manifest "$UPSTREAM_REGISTRY/registry.k8s.io/kube-proxy:v$UPSTREAM_K8S" | jq -r .mediaType)"
     same "an image for two architectures" "amd64 arm64 unknown unknown" \
