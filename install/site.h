@@ -92,6 +92,12 @@ const char *kp_site_signers(const struct kp_open_site *open);
  * reached are marked failed with their reason, the call itself succeeds. Asks for the sudo password
  * first where any node needs one. */
 KP_CHECK int kp_site_connect(struct kp_open_site *open, struct kp_err *err);
+/* The first node of the site is the hand by which the cluster is asked and told: a control plane
+ * that is connected and in the cluster by its own record, in the inventory's order; connecting
+ * chooses it. Where there is none (yet) it stays the inventory's first. except (may be NULL): any
+ * but this one.
+ */
+void kp_site_choose_first(struct kp_open_site *open, const char *except);
 /* Takes the lock of every node that is connected. */
 KP_CHECK int kp_site_lock_nodes(struct kp_open_site *open, struct kp_err *err);
 /* The front of the bundle that was applied last, by the state folder; *out NULL where none was.

@@ -235,6 +235,16 @@ int kp_recorded(struct kp_site *site, struct kp_site_node *node, const char *ste
     return 0;
 }
 
+int kp_joined(struct kp_site *site, struct kp_site_node *node, bool *joined, struct kp_err *err)
+{
+    bool begun, made;
+    if (kp_recorded(site, node, "kubeadm-init", &begun, &made, err) < 0 ||
+        kp_recorded(site, node, "kubeadm-join", &begun, joined, err) < 0)
+        return -1;
+    *joined = *joined || made;
+    return 0;
+}
+
 bool kp_was_begun(const struct kp_site_node *node, const char *step)
 {
     return lists(json_object_get(node->record, "begun"), step);

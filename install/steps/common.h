@@ -68,6 +68,9 @@ bool kp_is_control_plane(const struct kp_site_node *node);
  * node that belongs to another cluster is an error. */
 KP_CHECK int kp_recorded(struct kp_site *site, struct kp_site_node *node, const char *step,
                          bool *begun, bool *finished, struct kp_err *err);
+/* It is in the cluster by its own record, whether it was made there or joined. */
+KP_CHECK int kp_joined(struct kp_site *site, struct kp_site_node *node, bool *joined,
+                       struct kp_err *err);
 /* The same of node->record as it was read last: before the engine noted that the step begins. */
 bool kp_was_begun(const struct kp_site_node *node, const char *step);
 /* "demo.kpack.internal:6443", or the inventory's own endpoint; kp_free. */

@@ -205,12 +205,11 @@ static int restart_kubelet(struct kp_site *site, struct kp_site_node *node, stru
 
 int kp_endpoint_settle(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
-    bool begun, finished, moved = false;
-    const char *step = node == kp_first(site) ? "kubeadm-init" : "kubeadm-join";
+    bool finished, moved = false;
     const char *live = kp_first(site)->node->address;
     const char *address = kp_endpoint_address(site->inventory, node->node, true, live);
     bool balanced = kp_endpoint_balanced(site->inventory, node->node);
-    if (kp_recorded(site, node, step, &begun, &finished, err) < 0)
+    if (kp_joined(site, node, &finished, err) < 0)
         return -1;
     if (!finished && !site->dry_run)
         return 0; // said where it failed

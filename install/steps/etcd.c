@@ -104,10 +104,35 @@ static int apply_bootstrap(struct kp_site *site, struct kp_site_node *node, stru
     return start(site, node, err);
 }
 
+/* Whether the others, where they answer, still count it in: a node that was dead may not know that
+ * it was removed. */
+static int is_listed(struct kp_site *site, struct kp_site_node *node, struct kp_site_node *hand,
+                     bool *listed, struct kp_err *err)
+{
+    struct kp_etcd_members members;
+    *listed = true;
+    if (!hand)
+        return 0;
+    if (kp_etcd_list(site, hand, &members, err) < 0)
+        return -1;
+    *listed = kp_etcd_find(&members, node->node) != NULL;
+    return 0;
+}
+
 static int check_member(struct kp_site *site, struct kp_site_node *node, bool *done,
                         struct kp_err *err)
 {
-    return is_finished(site, node, done, err);
+    struct kp_site_node *hand;
+    bool listed;
+    if (is_finished(site, node, done, err) < 0)
+        return -1;
+    if (!*done)
+        return 0;
+    if (kp_etcd_hand(site, node, 0, &hand, err) < 0 ||
+        is_listed(site, node, hand, &listed, err) < 0)
+        return -1;
+    *done = listed;
+    return 0;
 }
 
 static int has_data(struct kp_site_node *node, bool *out, struct kp_err *err)
@@ -222,13 +247,14 @@ static int apply_member(struct kp_site *site, struct kp_site_node *node, struct 
         kp_step_changed(site, node, "join etcd", NULL);
         return 0;
     }
-    if (exists(site, &there, err) < 0)
+    bool first = kp_was_begun(node, "etcd-bootstrap"), listed;
+    if (exists(site, &there, err) < 0 ||
+        kp_etcd_hand(site, node, first || !there ? 0 : HAND_S, &hand, err) < 0 ||
+        is_listed(site, node, hand, &listed, err) < 0)
         return -1;
     // The first one that is seen well finishes the bootstrap; the others are in it already.
-    if (!there || kp_was_begun(node, "etcd-bootstrap"))
+    if (listed && (!there || first))
         return kp_etcd_await(site, node, START_S, err);
-    if (kp_etcd_hand(site, node, HAND_S, &hand, err) < 0)
-        return -1;
     if (!hand) {
         kp_fail_as(err, KP_FAILED, "etcd_unhealthy",
                    "etcd exists, but none of its members answers with a quorum");

@@ -57,9 +57,11 @@ static int check_finished(struct kp_site_node *node, struct kp_err *err)
 static int check_init(struct kp_site *site, struct kp_site_node *node, bool *done,
                       struct kp_err *err)
 {
-    bool begun, finished, foreign;
-    if (kp_recorded(site, node, STEP, &begun, &finished, err) < 0)
+    bool begun, finished, joined, foreign;
+    if (kp_joined(site, node, &joined, err) < 0 ||
+        kp_recorded(site, node, STEP, &begun, &finished, err) < 0)
         return -1;
+    finished = finished || joined; // the one that made the cluster may be long gone
     *done = finished;
     if (finished)
         return check_finished(node, err);

@@ -177,6 +177,5 @@ int kp_kube_wait(struct kp_site *site, const char *kind, const char *namespace_,
 
 int kp_cluster_made(struct kp_site *site, bool *made, struct kp_err *err)
 {
-    bool begun;
-    return kp_recorded(site, kp_first(site), "kubeadm-init", &begun, made, err);
+    return kp_joined(site, kp_first(site), made, err);
 }

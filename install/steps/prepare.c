@@ -80,13 +80,12 @@ int kp_place_hosts(struct kp_site *site, struct kp_site_node *node, const char *
  * yet (steps/endpoint.c moves it). */
 static int apply_hosts(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
-    bool begun, finished;
-    const char *step = node == kp_first(site) ? "kubeadm-init" : "kubeadm-join";
+    bool finished;
     const char *live = kp_first(site)->node->address;
     kp_auto_value(kp_buf) old = KP_BUF(HOSTS_MAX);
     kp_auto_free char *name = kp_inventory_endpoint_name(site->inventory), *now = NULL;
     const char *address = kp_endpoint_address(site->inventory, node->node, false, live);
-    if (kp_recorded(site, node, step, &begun, &finished, err) < 0)
+    if (kp_joined(site, node, &finished, err) < 0)
         return -1;
     if (finished && address && read_hosts(node, &old, err) < 0)
         return -1;

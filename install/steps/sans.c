@@ -117,12 +117,11 @@ static int await_served(struct kp_site *site, struct kp_site_node *node, const c
 int kp_endpoint_certificate(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     struct kp_change change = {.changed = true};
-    const char *step = node == kp_first(site) ? "kubeadm-init" : "kubeadm-join";
     const char *names[NAMES_MAX], *missing;
     kp_auto(kp_arena) arena = kp_arena_new();
     size_t n = wanted_names(arena, site->inventory, names);
-    bool begun, finished;
-    if (kp_recorded(site, node, step, &begun, &finished, err) < 0)
+    bool finished;
+    if (kp_joined(site, node, &finished, err) < 0)
         return -1;
     if (!finished)
         return 0;
