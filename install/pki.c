@@ -231,6 +231,19 @@ int kp_pki_spki_hash(struct kp_digest *out, struct kp_slice pem, struct kp_err *
     return 0;
 }
 
+int kp_pki_ends(time_t *out, char *name, size_t size, struct kp_slice pem, struct kp_err *err)
+{
+    AUTO_SSL(X509, certificate) = read_certificate(pem);
+    struct tm end;
+    if (!certificate || ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &end) != 1)
+        return fail_ssl(err, "read a certificate");
+    if (X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, name,
+                                  (int)size) < 0)
+        name[0] = '\0';
+    *out = timegm(&end);
+    return 0;
+}
+
 static char *file_of(const char *folder, const char *name, const char *suffix)
 {
     return kp_asprintf("%s/%s%s", folder, name, suffix);

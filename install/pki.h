@@ -10,6 +10,8 @@
 #include "core/hash.h"
 #include "core/mem.h"
 
+#include <time.h>
+
 #define KP_PKI_YEARS 10
 #define KP_PKI_SANS_MAX 2000
 #define KP_PEM_MAX ((size_t)64 << 10)
@@ -41,6 +43,11 @@ KP_CHECK int kp_pki_covers(bool *covers, const struct kp_pki_pair *leaf, const c
 bool kp_pki_has_names(struct kp_slice pem, const char *const *sans, size_t n);
 /* SHA-256 of the SubjectPublicKeyInfo (DER) of the first certificate: kubeadm's caCertHashes. */
 KP_CHECK int kp_pki_spki_hash(struct kp_digest *out, struct kp_slice pem, struct kp_err *err);
+
+/* When the first certificate of the text ends (UTC), and its subject's common name (cut to size).
+ */
+KP_CHECK int kp_pki_ends(time_t *out, char *name, size_t size, struct kp_slice pem,
+                         struct kp_err *err);
 
 /* <folder>/<name>.pem and .key (0600): loaded; both missing: *found false. One without the other is
  * an error: nothing is made over a key that may be somewhere else. */

@@ -196,3 +196,18 @@ Test(pki, a_server_without_names_is_refused)
     cr_expect_eq(kp_pki_issue_for(&leaf, &ca, "x", KP_PKI_SERVER | KP_PKI_CLIENT, NULL, 0, &err),
                  -1);
 }
+
+Test(pki, when_a_certificate_ends)
+{
+    kp_auto_value(kp_pki_pair) ca = {0};
+    kp_auto_value(kp_pki_pair) leaf = {0};
+    struct kp_err err = KP_ERR_INIT;
+    char name[32];
+    time_t end = 0, wanted = time(NULL) + 3650L * 86400;
+    make(&ca, &leaf);
+    cr_assert_eq(kp_pki_ends(&end, name, sizeof(name), kp_slice_of(leaf.certificate), &err), 0);
+    cr_expect_leq(llabs((long long)(end - wanted)), 60);
+    cr_expect_str_eq(name, "kpack mirror");
+    cr_expect_eq(kp_pki_ends(&end, name, sizeof(name), kp_slice_of(leaf.key), &err), -1);
+    cr_expect_eq(kp_pki_ends(&end, name, sizeof(name), kp_slice_of(""), &err), -1);
+}
