@@ -16,10 +16,9 @@ static const char *text_of(const json_t *object, const char *key)
     return text ? text : "";
 }
 
-static void differ(json_t *list, const char *what, const char *path, const char *fmt, ...)
-    KP_PRINTF(4, 5);
+#define differ kp_audit_differ
 
-static void differ(json_t *list, const char *what, const char *path, const char *fmt, ...)
+void kp_audit_differ(json_t *list, const char *what, const char *path, const char *fmt, ...)
 {
     char text[512];
     va_list ap;
@@ -237,6 +236,9 @@ static json_t *questions(const struct look *look)
     for (size_t i = 0; i < KP_COUNT(own_folders); i++)
         json_array_append_new(folders, json_pack("{s:s, s:i}", "path", own_folders[i].path, "depth",
                                                  (int)own_folders[i].depth));
+    json_array_append_new(folders, json_pack("{s:s, s:i}", "path", KP_AUDIT_TRUST, "depth", 1));
+    json_array_append_new(
+        folders, json_pack("{s:s, s:i}", "path", look->site->inventory->mirror.folder, "depth", 1));
     return json_pack("{s:o, s:o, s:o, s:o}", "files", files, "secrets", secrets, "folders", folders,
                      "bundles", bundles);
 }
@@ -303,6 +305,27 @@ static int judge_entries(const struct look *look, const json_t *entries, struct 
             differ(look->list, "extra", path, "was not placed by kinstall");
     }
     return judge_knodes(look, knodes, err);
+}
+
+/* Whom the node trusts: their digests are asked for by a survey of their own. */
+static int judge_keys(const struct look *look, const json_t *entries, struct kp_err *err)
+{
+    kp_auto_json paths = json_array();
+    kp_auto_json question = json_pack("{s:O}", "files", paths);
+    kp_auto_json answer = NULL;
+    size_t i;
+    const json_t *entry;
+    json_array_foreach(entries, i, entry)
+    {
+        const char *path = text_of(entry, "path");
+        if (inside(path, KP_AUDIT_TRUST))
+            json_array_append_new(paths, json_string(path));
+    }
+    if (!json_array_size(paths))
+        return 0;
+    if (kp_session_survey(look->node->session, question, &answer, err) < 0)
+        return -1;
+    return kp_audit_keys(look->list, look->site->trust, json_object_get(answer, "files"), err);
 }
 
 static void judge_bundles(const struct look *look, const json_t *bundles)
@@ -407,8 +430,10 @@ static int judge_files(const struct look *look, struct kp_err *err)
     const json_t *files = json_object_get(answer, "files");
     json_array_foreach(files, i, found) judge_file(look, found);
     json_object_set_new(look->out, "files", json_integer((json_int_t)json_array_size(files)));
+    const json_t *entries = json_object_get(answer, "entries");
     judge_bundles(look, json_object_get(answer, "bundles"));
-    return judge_entries(look, json_object_get(answer, "entries"), err);
+    kp_audit_stray_bundles(look->list, look->site->inventory->mirror.folder, look->files, entries);
+    return judge_entries(look, entries, err) < 0 ? -1 : judge_keys(look, entries, err);
 }
 
 int kp_audit_node(const struct kp_site *site, struct kp_site_node *node,

@@ -119,6 +119,9 @@ static void print_table(const struct kp_site *site, const json_t *list)
         kp_table_cell(table, is_good(state) ? KP_GREEN : KP_RED, "%s", state);
     }
     kp_table_print(table, stdout);
+    for (size_t i = 0; i < site->node_count; i++)
+        if (site->nodes[i].failed && !is_bare(&site->nodes[i]))
+            printf("  %s\n", site->nodes[i].failure.message);
 }
 
 static int show_cis(struct kp_site *site, bool as_json, struct kp_err *err)

@@ -4,6 +4,7 @@
  * the digest, takes the program where it is not there yet, and becomes knode. Where kinstall has no
  * bundle, "any" stands for the digest: the newest knode that is there.
  */
+#include "bundle/medium.h"
 #include "install/session_internal.h"
 
 #include "core/interrupt.h"
@@ -257,7 +258,7 @@ static int unpack(void *user, const void *data, size_t len, struct kp_err *err)
 /* What a site keeps of a bundle that it has no more: there is no program to send. */
 static bool is_front_only(const struct kp_bundle *bundle)
 {
-    return kp_bundle_size(bundle) <= kp_bundle_manifest(bundle)->tail_length;
+    return kp_medium_size(kp_bundle_medium(bundle)) < kp_bundle_size(bundle);
 }
 
 static int load_program(const struct kp_session *s, const struct kp_file *file, struct kp_buf *out,

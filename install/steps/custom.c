@@ -9,6 +9,7 @@
 #define ARGS_MAX (4 * KP_LABELS_MAX + 8)
 #define NOTED_LABELS "kpack.internal/labels"
 #define NOTED_TAINTS "kpack.internal/taints"
+#define NO_TAINTS "-" /* the inventory said: none */
 #define NOTE_MAX ((size_t)64 << 10)
 
 static bool same(const char *a, const char *b)
@@ -158,6 +159,18 @@ static int set_labels(struct kp_site *site, struct kp_site_node *node, const jso
     return note_own(site, node, annotations, NOTED_LABELS, kp_buf_slice(&own), err);
 }
 
+/* The role's own taint, which kubeadm sets: put back once the inventory says no more what taints
+ * there shall be. Where it never did, somebody else took it away. */
+static void add_role_taint(struct kp_arena *arena, const struct kp_node *node, const json_t *have,
+                           const json_t *annotations, const char **args, size_t *n)
+{
+    static const struct kp_taint own = {"node-role.kubernetes.io/control-plane", NULL,
+                                        "NoSchedule"};
+    if (!node->taints_set && node->roles == KP_ROLE_CONTROL_PLANE &&
+        json_object_get(annotations, NOTED_TAINTS) && !has_taint(have, &own))
+        add(arena, args, n, kp_arena_printf(arena, "%s=:%s", own.key, own.effect));
+}
+
 static int set_taints(struct kp_site *site, struct kp_site_node *node, const json_t *have,
                       const json_t *annotations, struct kp_err *err)
 {
@@ -187,6 +200,9 @@ static int set_taints(struct kp_site *site, struct kp_site_node *node, const jso
     while (!node->node->taints_set && next_noted(&rest, &word))
         if (!wants_taint(node->node, word) && has_word(have, word))
             add(arena, args, &n, kp_arena_printf(arena, "%.*s-", (int)word.len, word.ptr));
+    add_role_taint(arena, node->node, have, annotations, args, &n);
+    if (node->node->taints_set && own.len == 0)
+        kp_buf_adds(&own, NO_TAINTS);
     if (change_node(site, node, args, n, 4, err) < 0)
         return -1;
     return note_own(site, node, annotations, NOTED_TAINTS, kp_buf_slice(&own), err);

@@ -183,6 +183,9 @@ test_nodes() {
     node w1 'mkdir -p /etc/containerd/certs.d/strange.example; echo >/etc/containerd/certs.d/strange.example/hosts.toml'
     node w1 'echo >>/etc/sysctl.d/90-kpack.conf'
     strange_image
+    kpack keygen strange --folder "$WORK/strange" >/dev/null
+    "$SITE" run cp1 -- sh -c 'cat >/etc/kpack/trusted.d/strange.pub' <"$WORK/strange/strange.pub"
+    node cp1 "echo x >$BUNDLES/strange.tar.zst; echo x >$BUNDLES/strange.tar.zst.verified"
     refused 1 with_all audit --nodes --json
     local wanted what path where
     while read -r where what path; do
@@ -196,6 +199,9 @@ cp1 extra /etc/systemd/system/containerd.service.d/99-own.conf
 cp1 changed /etc/kubernetes/manifests/etcd.yaml
 cp1 changed /etc/kpack/mirror/tls.key
 w1 extra /etc/systemd/system/kubelet.service.d/99-own.conf
+cp1 extra /etc/kpack/trusted.d/strange.pub
+cp1 extra $BUNDLES/strange.tar.zst
+cp1 extra $BUNDLES/strange.tar.zst.verified
 w1 mode /etc/containerd/config.toml
 w1 extra /etc/kubernetes/manifests/strange.yaml
 w1 extra /opt/cni/bin/strange
@@ -207,6 +213,20 @@ END
     say "$wanted things, $(jq '[.checked[].differences[]] | length' <<<"$OUTPUT") differences"
     jq -e '[.checked[].differences[] | select(.path | test("own|strange|kubelet|etcd|tls|config.toml|crictl|90-kpack|sha256") | not)] == []' <<<"$OUTPUT" >/dev/null ||
         fail "more than was altered: $(jq -c '.checked[].differences' <<<"$OUTPUT")"
+}
+
+# What a site loses (a disk, a folder) is on the nodes still: each line signed where it was placed.
+test_lost() {
+    part "the site's log is lost: the next run fetches what the nodes have signed"
+    local before after
+    before=$(jq -r 'select(.type == "placed" and .node == "cp1") | .placed | fromjson | .path' "$(log)" | sort -u | grep -c ^/)
+    mv "$(log)" "$WORK/log.lost"
+    refused 1 with_all audit
+    contains "a log that is gone" "$OUTPUT" audit.jsonl
+    with_all >"$WORK/out" 2>&1 || fail "$(tail -n 30 "$WORK/out")"
+    after=$(jq -r 'select(.type == "placed" and .node == "cp1") | .placed | fromjson | .path' "$(log)" | sort -u | grep -c ^/)
+    expect "paths that the log knows of cp1" "$before" "$after"
+    with_all audit --nodes >"$WORK/out" 2>&1 || fail "$(cat "$WORK/out")"
 }
 
 test_logs() {
@@ -238,6 +258,7 @@ test_between
 test_clean
 test_by_hand
 test_mirror
+test_lost
 test_nodes
 test_logs
 part end

@@ -155,6 +155,34 @@ test_again() {
     expect "Ready in status" 3 "$(grep -cw Ready "$WORK/status.out")"
 }
 
+# The node's own keys among labels, and its taints: "cp1 zone=a taints: key:effect".
+marks() { # NODE
+    kubectl get node "$1" -o json | jq -r '[(.metadata.labels | to_entries[] | select(.key == "zone" or .key == "disk") | .key + "=" + .value)]
+        + ["taints:"] + [.spec.taints[]? | select(.key | startswith("node.kubernetes.io/") | not) | .key + ":" + .effect] | join(" ")'
+}
+
+apply_with() { # SED-SCRIPT: the inventory of before, changed by it
+    sed -E "$1" "$WORK/hosts.plain" >"$(inventory)"
+    with_all >"$WORK/marks.out" 2>&1 || fail "apply: $(tail -n 40 "$WORK/marks.out")"
+}
+
+test_marks() {
+    local role=node-role.kubernetes.io/control-plane:NoSchedule
+    cp "$(inventory)" "$WORK/hosts.plain"
+    part "labels and taints that the inventory names are set; the control plane's own goes by taints: []"
+    expect "cp1" "taints: $role" "$(marks cp1)"
+    kubectl label node w1 disk=theirs >/dev/null
+    apply_with 's/\{name: w1,/{name: w1, labels: {zone: a}, taints: ["dedicated=x:PreferNoSchedule"],/; s/\{name: cp1,/{name: cp1, taints: [],/'
+    expect "w1" "disk=theirs zone=a taints: dedicated:PreferNoSchedule" "$(marks w1)"
+    expect "cp1" "taints:" "$(marks cp1)"
+    part "what it names no more is taken away, the control plane's own is back, what others set stays"
+    apply_with ''
+    expect "w1" "disk=theirs taints:" "$(marks w1)"
+    expect "cp1" "taints: $role" "$(marks cp1)"
+    with_all >"$WORK/marks.out" 2>&1 || fail "apply: $(tail -n 40 "$WORK/marks.out")"
+    contains "once more" "$(cat "$WORK/marks.out")" "nothing had to be changed"
+}
+
 test_reset() {
     part "reset, without the bundle: nothing of ours is left, everything else is"
     without_bundle reset --yes >"$WORK/reset.out" 2>&1 ||
@@ -189,6 +217,7 @@ kinstall trust add "$PUB"
 test_check
 test_install
 test_again
+test_marks
 test_reboot
 test_reset
 part end

@@ -81,3 +81,24 @@ start --bundle delta.tar.zst,id="$delta" --bundle bad.tar.zst,id="$old"
 [[ $(curl -s -o /dev/null -w '%{http_code}' "http://$url/blobs/sha256/$layer") == 404 ]] || fail "a damaged blob of the base is served"
 [[ $(curl -s -o /dev/null -w '%{http_code}' "http://$url/v2/pause/manifests/3.9") == 200 ]] || fail "nothing else is served"
 stop
+
+# base and delta both in slices, wherever either is read
+mkdir -p cut/old cut/delta
+run 0 split old.tar.zst --size 300000 --output cut/old/old.tar.zst
+run 0 split delta.tar.zst --size 200000 --output cut/delta/delta.tar.zst
+run 0 verify cut/delta/delta.tar.zst.001 --base cut/old/old.tar.zst.001
+has out "verified: cut/old/old.tar.zst.001"
+create 0 "${FROM[@]}" --serial 2000 --image quay.io/x/extra:1 --base cut/old -o again.tar.zst
+same again.tar.zst delta.tar.zst
+start --bundle cut/delta/delta.tar.zst,id="$delta" --bundle cut/old,id="$old"
+while read -r digest; do
+    curl -fsS -o blob "http://$url/blobs/sha256/$digest" || fail "blob $digest is not served out of slices"
+    [[ $(sum blob) == "$digest" ]] || fail "blob $digest of the slices has other bytes"
+done < <(jq -r '.blobs[].sha256' delta.json)
+curl -fsS -o copy "http://$url/bundle/$old" || fail "the sliced base is not served whole"
+same copy old.tar.zst
+stop
+mv cut/old/old.tar.zst.003 .
+run 5 verify cut/delta/delta.tar.zst.001 --base cut/old/old.tar.zst.001
+has err "old.tar.zst.003 is missing"
+refused 5 "old.tar.zst.003 is missing" --bundle cut/delta/delta.tar.zst,id="$delta" --bundle cut/old,id="$old"

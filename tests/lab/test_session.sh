@@ -55,6 +55,20 @@ drive nopass 10.77.0.13 bob --sudo -- run id -u
 has "NOPASSWD, none given" nopass "status=0"
 drive nopass2 10.77.0.13 bob --sudo --test-password whatever -- run id -u
 has "NOPASSWD, one given" nopass2 "status=0"
+# A ticket is taken by `sudo -v`; of sessions without a terminal it is only shared where sudoers says so.
+site run n2 -- sh -c 'printf "Defaults:ann timestamp_type=global\n" >/etc/sudoers.d/zz-ticket; chmod 0440 /etc/sudoers.d/zz-ticket'
+site exec -- ssh -F none -i "$key" -o BatchMode=yes -o UserKnownHostsFile="$known" ann@10.77.0.12 'echo secret | sudo -S -v' >"$work/ticket-taken" 2>&1
+ann ticket --sudo -- run id -u
+has "a cached ticket, no password given" ticket "status=0"
+site exec -- ssh -F none -i "$key" -o BatchMode=yes -o UserKnownHostsFile="$known" ann@10.77.0.12 'sudo -K' >/dev/null 2>&1
+ann noticket --sudo -- run true && bad "a ticket that was given back"
+has "a ticket that was given back" noticket "error sudo_password_needed:"
+site run n2 -- rm /etc/sudoers.d/zz-ticket
+# Another port than 22.
+site run n1 -- sh -c 'printf "Port 22\nPort 2022\n" >/etc/ssh/sshd_config.d/zz-port.conf; systemctl restart ssh'
+sed 's/^10\.77\.0\.11[^ ]* /[10.77.0.11]:2022 /' "$known" >>"$known.port"; cat "$known.port" >>"$known"
+drive port 10.77.0.11 root --port 2022 -- run true
+has "port 2022" port "status=0"
 site run n3 -- sh -c 'printf "Defaults requiretty\n" >/etc/sudoers.d/zz-tty; chmod 0440 /etc/sudoers.d/zz-tty'
 drive tty 10.77.0.13 bob --sudo -- run true && bad requiretty
 has "requiretty is named" tty "error sudo_requiretty:"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The audit log as kinstall keeps and reads it, and what of an audit needs no node. */
 #include "bundle/sign.h"
+#include "bundle/trust_list.h"
 #include "core/file.h"
 #include "install/audit.h"
 
@@ -296,5 +297,82 @@ Test(audit, a_run_that_verified_nothing_stands_out)
         cr_assert_not_null(strstr(page, "cut off"), "%s", page); // no "end" was written
         free(page);
         site_close(&s);
+    }
+}
+
+static json_t *found_file(const char *name, const void *data, size_t len)
+{
+    struct kp_digest digest;
+    kp_auto_free char *path = kp_asprintf("%s/%s", KP_AUDIT_TRUST, name);
+    kp_sha256(data, len, &digest);
+    return json_pack("{s:s, s:s, s:s}", "path", path, "kind", "file", "sha256",
+                     kp_digest_hex(&digest).hex);
+}
+
+/* "extra NAME" or "changed NAME" of the only difference; "" where there is none; kp_free. */
+static char *only_difference(const json_t *list)
+{
+    const json_t *first = json_array_get(list, 0);
+    cr_assert_leq(json_array_size(list), 1);
+    return first ? kp_asprintf("%s %s", json_string_value(json_object_get(first, "what")),
+                               kp_path_base(json_string_value(json_object_get(first, "path"))))
+                 : kp_strdup("");
+}
+
+Test(audit, keys_that_a_node_trusts_and_the_site_does_not)
+{
+    struct site s;
+    struct kp_err err = KP_ERR_INIT;
+    site_open(&s);
+    kp_auto(kp_trust) trust = kp_trust_new();
+    cr_assert_eq(kp_trust_add_pem(trust, "site", kp_slice_of(s.pem), &err), 0);
+    kp_auto_free char *pem = kp_trust_pem(trust, 0);
+    kp_auto_free char *own = kp_asprintf("%s.pub", kp_digest_hex(&kp_trust_at(trust, 0)->id).hex);
+    kp_auto_free char *own_changed = kp_asprintf("changed %s", own);
+    const struct {
+        const char *name, *content, *wanted;
+    } cases[] = {{own, pem, ""},
+                 {own, "another key", own_changed},
+                 {"strange.pub", pem, "extra strange.pub"},
+                 {"strange.pem", pem, "extra strange.pem"},
+                 {"trust.1.json", "{}", "extra trust.1.json"},
+                 {"trust.1.sig", "", ""},
+                 {"revoked.json", "[]", ""},
+                 {"note.txt", "", "extra note.txt"}};
+    for (size_t i = 0; i < KP_COUNT(cases); i++) {
+        kp_auto_json list = json_array();
+        kp_auto_json found = json_array();
+        json_array_append_new(
+            found, found_file(cases[i].name, cases[i].content, strlen(cases[i].content)));
+        cr_assert_eq(kp_audit_keys(list, trust, found, &err), 0);
+        kp_auto_free char *got = only_difference(list);
+        cr_assert_str_eq(got, cases[i].wanted, "%s: %s", cases[i].name, got);
+    }
+    site_close(&s);
+}
+
+Test(audit, bundles_that_nobody_sent)
+{
+    kp_auto_json files = json_pack("{s:{}}", "/b/one.tar.zst");
+    const struct {
+        const char *path;
+        bool stray;
+    } cases[] = {{"/b/one.tar.zst", false},
+                 {"/b/one.tar.zst.verified", false},
+                 {"/b/one.tar.zst.partial", false},
+                 {"/b/two.tar.zst", true},
+                 {"/b/two.tar.zst.verified", true},
+                 {"/b/one.tar.zst.verified.verified", true},
+                 {"/b/folder", true},
+                 {"/bundles-of-others/x", false}};
+    for (size_t i = 0; i < KP_COUNT(cases); i++) {
+        kp_auto_json list = json_array();
+        kp_auto_json entries = json_pack("[{s:s}]", "path", cases[i].path);
+        kp_audit_stray_bundles(list, "/b", files, entries);
+        cr_assert_eq(json_array_size(list), cases[i].stray, "%s", cases[i].path);
+        json_array_clear(list);
+        kp_audit_stray_bundles(list, "/b", NULL, entries);
+        cr_assert_eq(json_array_size(list), kp_starts_with(cases[i].path, "/b/"), "%s",
+                     cases[i].path);
     }
 }
