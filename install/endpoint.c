@@ -3,7 +3,7 @@
 
 #include "core/base64.h"
 #include "core/hash.h"
-#include "install/network.h"
+#include "install/inventory/network.h"
 #include "manifests/render.h"
 
 #define HOSTS_MAX ((size_t)1 << 20)

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "install/inventory.h"
+#include "install/inventory/inventory.h"
 
 #define KP_API_PORT 6443
 #define KP_HAPROXY_FOLDER "/etc/kpack/haproxy"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/interrupt.h"
-#include "install/cmd.h"
+#include "install/verbs/cmd.h"
 
 #include <openssl/crypto.h>
 

@@ -9,9 +9,9 @@
 #include "core/secret.h"
 #include "core/text.h"
 #include "bundle/report.h"
-#include "install/audit_log.h"
+#include "install/audit/audit_log.h"
 #include "install/journal.h"
-#include "install/network.h"
+#include "install/inventory/network.h"
 
 #include <openssl/rand.h>
 #include <stdlib.h>

@@ -6,7 +6,7 @@
 #pragma once
 
 #include "core/cli.h"
-#include "install/policy.h"
+#include "install/audit/policy.h"
 #include "install/step.h"
 
 /* The options that all commands share; first member of each command's own struct. */

@@ -5,7 +5,7 @@
 #include "core/interrupt.h"
 #include "core/pool.h"
 #include "core/text.h"
-#include "install/audit.h"
+#include "install/audit/audit.h"
 #include "install/journal.h"
 
 #define RECONNECTS 5

@@ -7,9 +7,9 @@
 #pragma once
 
 #include "core/screen.h"
-#include "install/inventory.h"
+#include "install/inventory/inventory.h"
 #include "install/previous.h"
-#include "install/session.h"
+#include "install/session/session.h"
 
 #include <pthread.h>
 
@@ -27,8 +27,8 @@ struct kp_site_node {
     json_t *record; /* the node's own record, as read at the start of the run */
     size_t changes; /* that this run made, or would make in a dry run */
 };
-struct kp_site_base {             /* a base of the delta that is applied (install/holdings.h) */
-    const struct kp_bundle *file; /* given by --base, or NULL */
+struct kp_site_base { /* a base of the delta that is applied (install/audit/holdings.h) */
+    const struct kp_bundle *file;      /* given by --base, or NULL */
     const struct kp_site_node *holder; /* a mirror that has it, or NULL */
     uint64_t size;                     /* of its file */
 };
@@ -38,7 +38,7 @@ struct kp_site { /* one run: everything that steps stand on; borrowed by them */
     const struct kp_manifest *manifest;
     struct kp_site_base bases[KP_BASES_MAX]; /* as the manifest's */
     const struct kp_trust *trust;
-    const json_t *terms;      /* beside it, for the nodes (install/policy.h) */
+    const json_t *terms;      /* beside it, for the nodes (install/audit/policy.h) */
     const char *state_folder; /* 0700 */
     struct kp_screen *screen;
     struct kp_journal *journal;

@@ -2,7 +2,7 @@
 /*
  * What kinstall and knode say to each other over the two byte streams of one SSH channel.
  *
- * Placing. The remote command is one fixed shell text (install/session_place.c). It prints
+ * Placing. The remote command is one fixed shell text (install/session/session_place.c). It prints
  * "kpack-place/1 <nonce> <uname -m>\n", reads "<digest> <size>\n", prints "kpack-have <nonce>\n",
  * or "kpack-need <nonce>\n" and takes <size> bytes of program, and runs knode with the nonce.
  *

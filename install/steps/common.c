@@ -2,7 +2,7 @@
 #include "install/steps/common.h"
 
 #include "core/text.h"
-#include "install/network.h"
+#include "install/inventory/network.h"
 
 #define OUTPUT_FILE_MAX ((size_t)1 << 20)
 

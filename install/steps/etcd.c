@@ -7,7 +7,7 @@
 
 #include "core/interrupt.h"
 #include "core/text.h"
-#include "install/etcd.h"
+#include "install/etcd/etcd.h"
 #include "install/steps/common.h"
 
 #include <time.h>

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "install/pki.h"
+#include "install/pki/pki.h"
 #include "install/step.h"
 
 #define KP_ETCD_CLIENT_CA "/etc/kubernetes/pki/etcd/ca.crt"

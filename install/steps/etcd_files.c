@@ -3,7 +3,7 @@
 #include "install/steps/etcd.h"
 
 #include "core/file.h"
-#include "install/etcd.h"
+#include "install/etcd/etcd.h"
 #include "install/steps/common.h"
 
 #define CA_NAME "ca"

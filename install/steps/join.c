@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Phase join: further control planes one by one, workers side by side; each pins the cluster's CA.
  */
-#include "install/etcd.h"
-#include "install/pki.h"
+#include "install/etcd/etcd.h"
+#include "install/pki/pki.h"
 #include "install/steps/common.h"
 #include "install/steps/kubeadm.h"
 #include "install/steps/endpoint.h"

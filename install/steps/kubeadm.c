@@ -2,8 +2,8 @@
 #include "install/steps/kubeadm.h"
 
 #include "install/kernel.h"
-#include "install/etcd.h"
-#include "install/network.h"
+#include "install/etcd/etcd.h"
+#include "install/inventory/network.h"
 #include "install/steps/common.h"
 #include "install/steps/secure.h"
 #include "install/steps/etcd.h"

@@ -4,8 +4,8 @@
 
 #include "core/file.h"
 #include "core/text.h"
-#include "install/network.h"
-#include "install/pki.h"
+#include "install/inventory/network.h"
+#include "install/pki/pki.h"
 
 #include <time.h>
 

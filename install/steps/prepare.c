@@ -5,7 +5,7 @@
 #include "core/text.h"
 #include "install/endpoint.h"
 #include "install/kernel.h"
-#include "install/network.h"
+#include "install/inventory/network.h"
 #include "install/steps/packages.h"
 #include "install/steps/prepare.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Names of the API server's certificate that came into the inventory later. */
 #include "install/endpoint.h"
-#include "install/network.h"
-#include "install/pki.h"
+#include "install/inventory/network.h"
+#include "install/pki/pki.h"
 #include "install/steps/common.h"
 #include "install/steps/endpoint.h"
 #include "install/steps/kubeadm.h"

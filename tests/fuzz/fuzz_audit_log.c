@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The reader of the audit log: any bytes, read whole and in two parts, say the same. */
-#include "install/audit_log.h"
+#include "install/audit/audit_log.h"
 
 #include <stdlib.h>
 

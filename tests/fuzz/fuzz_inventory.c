@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Any bytes as hosts.yaml: refused with a word, or every promise of its header is kept. */
 #include "core/file.h"
-#include "install/inventory.h"
+#include "install/inventory/inventory.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,7 +4,7 @@
  * tests/interop/session.sh. Prints what came of each; an error is "error <reason>: <message>", its
  * hint on the next line, exit 1.
  */
-#include "install/session.h"
+#include "install/session/session.h"
 
 #include "core/cli.h"
 #include "core/file.h"

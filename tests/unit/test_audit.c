@@ -3,7 +3,7 @@
 #include "bundle/sign.h"
 #include "bundle/trust_list.h"
 #include "core/file.h"
-#include "install/audit.h"
+#include "install/audit/audit.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "install/cis.h"
+#include "install/check/cis.h"
 
 #include <criterion/criterion.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/file.h"
-#include "install/etcd.h"
-#include "install/etcd_snapshot.h"
-#include "install/inventory.h"
+#include "install/etcd/etcd.h"
+#include "install/etcd/etcd_snapshot.h"
+#include "install/inventory/inventory.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>

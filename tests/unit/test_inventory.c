@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/file.h"
-#include "install/inventory.h"
+#include "install/inventory/inventory.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/file.h"
-#include "install/inventory.h"
-#include "install/kubespray.h"
+#include "install/inventory/inventory.h"
+#include "install/inventory/kubespray.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>

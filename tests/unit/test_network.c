@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "install/network.h"
+#include "install/inventory/network.h"
 
 #include <criterion/criterion.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/file.h"
-#include "install/pki.h"
+#include "install/pki/pki.h"
 
 #include <criterion/criterion.h>
 #include <openssl/pem.h>

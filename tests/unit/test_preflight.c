@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "install/preflight_rules.h"
+#include "install/check/preflight_rules.h"
 #include "manifests/packages.h"
 
 #include <criterion/criterion.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What of a session needs no node; the rest is tests/interop/session.sh and
  * tests/lab/test_session.sh. */
-#include "install/transport.h"
+#include "install/session/transport.h"
 
 #include <criterion/criterion.h>
 

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "install/check/health_probe.h"
+
+#include "core/interrupt.h"
+#include "core/pool.h"
+#include "core/text.h"
+#include "install/inventory/network.h"
+#include "install/steps/common.h"
+
+#include <time.h>
+
+#define CA_MAX ((size_t)64 << 10)
+#define TRIES 10
+#define TRY_PAUSE_S 1
+#define ROLLOUT_S 180
+#define ARGS_MAX 64
+#define RULE_S 10.0
+#define RULE_PAUSE_NS 100000000L
+#define PARALLEL 8
+#define PROBE_PORT 8080
+
+struct asking_api {
+    struct kp_site *site;
+    json_t *question;
+    json_t **failures; /* per node, NULL: well */
+};
+
+static int ask_api(void *user, size_t item, unsigned worker, struct kp_err *err)
+{
+    struct asking_api *asking = user;
+    struct kp_site_node *node = &asking->site->nodes[item];
+    (void)worker;
+    for (int i = 0; i < TRIES; i++) {
+        kp_auto_json answer = NULL;
+        if (kp_session_probe(node->session, asking->question, &answer, err) < 0)
+            return kp_wrap(err, "%s", node->node->name);
+        json_decref(asking->failures[item]);
+        asking->failures[item] = NULL;
+        if (json_is_true(json_object_get(answer, "ok")))
+            return 0;
+        const char *why = json_string_value(json_object_get(answer, "message"));
+        asking->failures[item] =
+            json_sprintf("from %s: %s", node->node->name, why ? why : "no answer");
+        struct timespec pause = {.tv_sec = TRY_PAUSE_S};
+        nanosleep(&pause, NULL);
+    }
+    return 0;
+}
+
+int kp_health_endpoint(struct kp_health *health, struct kp_site *site, struct kp_err *err)
+{
+    double start = kp_now();
+    kp_auto_value(kp_buf) ca = KP_BUF(CA_MAX);
+    kp_auto_free char *endpoint = kp_endpoint(site);
+    kp_auto_free char *url = kp_asprintf("https://%s/readyz", endpoint);
+    kp_auto_free json_t **per_node = kp_alloc_array(kp_members(site), sizeof(json_t *));
+    bool found;
+    if (kp_session_get(kp_first(site)->session, "/etc/kubernetes/pki/ca.crt", &ca, &found, err) < 0)
+        return -1;
+    kp_auto_json question = json_pack("{s:s, s:s}", "https", url, "ca", kp_buf_slice(&ca).ptr);
+    struct asking_api asking = {site, question, per_node};
+    json_t *failures = json_array();
+    int result = kp_parallel(PARALLEL, kp_members(site), ask_api, &asking, err);
+    for (size_t i = 0; i < kp_members(site); i++)
+        if (per_node[i])
+            json_array_append_new(failures, per_node[i]);
+    kp_auto_free char *detail = kp_asprintf("%s from %zu nodes", url, kp_members(site));
+    kp_health_note(health, "api", start, detail, failures);
+    return result;
+}
+
+struct pod {
+    const char *name, *address, *node;
+};
+struct probing {
+    struct kp_site *site;
+    char namespace_[32];
+    struct pod *pods; /* in the order of the inventory's nodes */
+    json_t *list;     /* what the pods' texts live in */
+    char *service;    /* ClusterIP */
+    char *dns;
+    pthread_mutex_t lock; /* guards the lists */
+    json_t *dns_failures, *pair_failures, *service_failures;
+};
+
+static void release(struct probing *p)
+{
+    kp_free(p->pods);
+    kp_free(p->service);
+    kp_free(p->dns);
+    json_decref(p->list);
+    json_decref(p->dns_failures);
+    json_decref(p->pair_failures);
+    json_decref(p->service_failures);
+    pthread_mutex_destroy(&p->lock);
+}
+
+static int start_pods(struct probing *p, struct kp_err *err)
+{
+    static const char *const args[] = {"apply", "--server-side", "--field-manager=kpack", "-f", "-",
+                                       NULL};
+    const struct kp_image *image = kp_manifest_image(p->site->manifest, "probe");
+    kp_auto(kp_vars) vars = kp_vars_new();
+    kp_auto_free char *yaml = NULL;
+    if (!image)
+        return kp_fail_as(err, KP_MISSING, "missing_image", "the bundle has no probe image");
+    kp_vars_set(vars, "namespace", p->namespace_);
+    kp_vars_set(vars, "image", image->reference);
+    if (kp_render(&yaml, "prove.yaml", vars, err) < 0 ||
+        kp_kube(p->site, args, kp_slice_of(yaml), NULL, err) < 0)
+        return -1;
+    return kp_kube_wait(p->site, "daemonset", p->namespace_, "probe", ROLLOUT_S, err);
+}
+
+static const char *text_at(const json_t *object, const char *part, const char *key)
+{
+    return json_string_value(json_object_get(json_object_get(object, part), key));
+}
+
+/* One pod per node of the inventory. */
+static int find_pods(struct probing *p, struct kp_err *err)
+{
+    const char *pods[] = {"get",       "pods", "-n",   p->namespace_, "-l",
+                          "app=probe", "-o",   "json", NULL};
+    const char *service[] = {"get", "service", "probe", "-n", p->namespace_, "-o", "json", NULL};
+    kp_auto_json found = NULL;
+    if (kp_kube_json(p->site, &p->list, NULL, pods, err) < 0 ||
+        kp_kube_json(p->site, &found, NULL, service, err) < 0)
+        return -1;
+    p->service = kp_strdup(text_at(found, "spec", "clusterIP"));
+    p->pods = kp_alloc_array(kp_members(p->site), sizeof(*p->pods));
+    for (size_t i = 0; i < kp_members(p->site); i++) {
+        const char *name = p->site->nodes[i].node->name;
+        size_t j;
+        const json_t *item;
+        json_array_foreach(json_object_get(p->list, "items"), j, item)
+        {
+            const char *node = text_at(item, "spec", "nodeName");
+            if (node && strcmp(node, name) == 0)
+                p->pods[i] = (struct pod){text_at(item, "metadata", "name"),
+                                          text_at(item, "status", "podIP"), name};
+        }
+        if (!p->pods[i].name || !p->pods[i].address)
+            return kp_fail_as(err, KP_FAILED, "not_ready", "no probe pod came up on %s", name);
+    }
+    return p->service ? 0
+                      : kp_fail_as(err, KP_FAILED, "not_ready", "the probe Service has no address");
+}
+
+static char *url_of(const char *address, unsigned port)
+{
+    kp_auto_free char *host = kp_network_url_host(address);
+    return kp_asprintf("http://%s:%u/", host, port);
+}
+
+/* The questions of node i's pod in one command: DNS, each partner, the Service at the end. */
+static int ask_pod(struct probing *p, size_t i, json_t **answer, struct kp_err *err)
+{
+    kp_auto(kp_arena) arena = kp_arena_new();
+    const char *args[ARGS_MAX] = {"exec",   "-n",           p->namespace_, p->pods[i].name, "--",
+                                  "/knode", "probe-client", "--dns",       p->dns};
+    kp_auto_free char *service = url_of(p->service, 80);
+    kp_auto_free char *text = NULL;
+    size_t n = 9;
+    for (size_t j = 0; j < kp_members(p->site) && n + 5 < ARGS_MAX; j++) {
+        if (!kp_health_tries(i, j, kp_members(p->site)))
+            continue;
+        kp_auto_free char *url = url_of(p->pods[j].address, PROBE_PORT);
+        args[n++] = "--get";
+        args[n++] = kp_arena_strdup(arena, url);
+    }
+    args[n++] = "--get";
+    args[n++] = service;
+    struct kp_slice none = {0};
+    if (kp_kube(p->site, args, none, &text, err) < 0)
+        return -1;
+    return kp_json_parse(answer, kp_slice_of(text), KP_KUBECTL_OUTPUT_MAX, "the probe's answer",
+                         err);
+}
+
+static json_t *failure_of(const json_t *one, const char *expected)
+{
+    const char *message = json_string_value(json_object_get(one, "message"));
+    const char *body = json_string_value(json_object_get(one, "body"));
+    if (!json_is_true(json_object_get(one, "ok")))
+        return json_string(message ? message : "no answer");
+    if (expected && (!body || strcmp(body, expected) != 0))
+        return json_sprintf("answered by %s instead of %s", body ? body : "nobody", expected);
+    return NULL;
+}
+
+static bool add_failure(json_t *list, json_t *failure, const char *from, const char *to)
+{
+    if (!failure)
+        return false;
+    json_array_append_new(list, json_sprintf("%s -> %s: %s", from, to, json_string_value(failure)));
+    json_decref(failure);
+    return true;
+}
+
+/* *well, and with note: what is not goes into the lists. */
+static bool judge(struct probing *p, size_t i, const json_t *answer, bool note)
+{
+    const json_t *get = json_object_get(answer, "get");
+    kp_auto_json dns = json_array();
+    kp_auto_json pairs = json_array();
+    kp_auto_json service = json_array();
+    size_t at = 0;
+    add_failure(dns, failure_of(json_array_get(json_object_get(answer, "dns"), 0), NULL),
+                p->pods[i].node, p->dns);
+    for (size_t j = 0; j < kp_members(p->site); j++)
+        if (kp_health_tries(i, j, kp_members(p->site)))
+            add_failure(pairs, failure_of(json_array_get(get, at++), p->pods[j].name),
+                        p->pods[i].node, p->pods[j].node);
+    add_failure(service, failure_of(json_array_get(get, at), NULL), p->pods[i].node, p->service);
+    bool well = json_array_size(dns) + json_array_size(pairs) + json_array_size(service) == 0;
+    if (note && !well) {
+        pthread_mutex_lock(&p->lock);
+        json_array_extend(p->dns_failures, dns);
+        json_array_extend(p->pair_failures, pairs);
+        json_array_extend(p->service_failures, service);
+        pthread_mutex_unlock(&p->lock);
+    }
+    return well;
+}
+
+/* A rule or route may take a moment to reach every node: a way that works at last works. */
+static int try_node(void *user, size_t item, unsigned worker, struct kp_err *err)
+{
+    struct probing *p = user;
+    struct kp_err failure = KP_ERR_INIT;
+    (void)worker;
+    for (int i = 1; i <= TRIES; i++) {
+        kp_auto_json answer = NULL;
+        int result = ask_pod(p, item, &answer, &failure);
+        if (result < 0 && i == TRIES) {
+            *err = failure;
+            return kp_wrap(err, "probe on %s", p->pods[item].node);
+        }
+        if (result == 0 && judge(p, item, answer, i == TRIES))
+            return 0;
+        struct timespec pause = {.tv_sec = TRY_PAUSE_S};
+        nanosleep(&pause, NULL);
+    }
+    return 0;
+}
+
+static void note_all(struct probing *p, struct kp_health *health, double start)
+{
+    size_t n = kp_members(p->site);
+    kp_auto_free char *dns = kp_asprintf("%s from %zu nodes", p->dns, n);
+    kp_auto_free char *pairs = kp_asprintf("%zu pod pairs", kp_health_pairs(n));
+    kp_auto_free char *service = kp_asprintf("ClusterIP %s from %zu nodes", p->service, n);
+    kp_health_note(health, "dns", start, dns, json_incref(p->dns_failures));
+    kp_health_note(health, "pod to pod", start, pairs, json_incref(p->pair_failures));
+    kp_health_note(health, "service", start, service, json_incref(p->service_failures));
+}
+
+/* Asked before kube-proxy has a rule for it, a Service address takes the default route and leaves
+ * the site. Where no rule is seen in this time (another mode, another backend) the question itself
+ * decides. */
+static int await_rule(void *user, size_t item, unsigned worker, struct kp_err *err)
+{
+    static const char *const argv[] = {"iptables-save", "-t", "nat", NULL};
+    struct probing *p = user;
+    double until = kp_now() + RULE_S;
+    kp_auto_free char *rule = kp_asprintf(" %s/", p->service);
+    struct kp_err ignored;
+    (void)worker;
+    while (kp_now() < until) {
+        kp_auto_free char *rules = NULL;
+        int status;
+        if (kp_interrupt_check(err) < 0)
+            return -1;
+        if (kp_ask(p->site, &p->site->nodes[item], argv, 30, &status, &rules, &ignored) < 0 ||
+            strstr(rules, rule))
+            return 0;
+        struct timespec pause = {.tv_nsec = RULE_PAUSE_NS};
+        nanosleep(&pause, NULL);
+    }
+    return 0;
+}
+
+static int run_probe(struct probing *p, struct kp_health *health, struct kp_err *err)
+{
+    double start = kp_now();
+    struct kp_err why = KP_ERR_INIT;
+    json_t *failures = json_array();
+    if (start_pods(p, &why) < 0 || find_pods(p, &why) < 0) {
+        json_array_append_new(failures, json_string(why.message));
+        kp_health_note(health, "pull and start", start, "a probe pod per node", failures);
+        return 0;
+    }
+    kp_auto_free char *detail =
+        kp_asprintf("%s by tag on %zu nodes",
+                    kp_manifest_image(p->site->manifest, "probe")->reference, kp_members(p->site));
+    kp_health_note(health, "pull and start", start, detail, failures);
+    start = kp_now();
+    kp_step_note(p->site, NULL, "DNS, pod to pod, Service");
+    if (kp_parallel(PARALLEL, kp_members(p->site), await_rule, p, &why) < 0 ||
+        kp_parallel(PARALLEL, kp_members(p->site), try_node, p, &why) < 0)
+        json_array_append_new(p->pair_failures, json_string(why.message));
+    note_all(p, health, start);
+    return kp_interrupt_check(err);
+}
+
+int kp_health_probe(struct kp_health *health, struct kp_site *site, struct kp_err *err)
+{
+    // Also what a run that was cut off left behind.
+    static const char *const clean[] = {
+        "delete",       "namespace",          "-l", "kpack.internal/prove=true",
+        "--wait=false", "--ignore-not-found", NULL};
+    struct probing p = {.site = site,
+                        .dns_failures = json_array(),
+                        .pair_failures = json_array(),
+                        .service_failures = json_array()};
+    struct kp_slice none = {0};
+    struct kp_err ignored;
+    pthread_mutex_init(&p.lock, NULL);
+    snprintf(p.namespace_, sizeof(p.namespace_), "kpack-prove-%.8s", site->run_id);
+    p.dns = kp_asprintf("kubernetes.default.svc.%s", site->inventory->kubernetes.domain);
+    int result = run_probe(&p, health, err);
+    if (kp_kube(site, clean, none, NULL, result < 0 ? &ignored : err) < 0)
+        result = -1;
+    release(&p);
+    return result;
+}

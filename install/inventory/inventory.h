@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * hosts.yaml: which nodes there are, how they are reached, what the cluster shall be; in our own
+ * form or Kubespray's (install/inventory/kubespray.h). docs/inventory.md documents every key.
+ * Errors: hosts.yaml:14:7: nodes[2].address: …
+ */
+#pragma once
+
+#include "bundle/manifest.h"
+#include "install/security.h"
+#include "install/inventory/etcd_options.h"
+#include "install/session/session.h"
+
+#define KP_NODES_MAX 1000
+#define KP_LABELS_MAX 64
+
+struct kp_pair {
+    const char *key, *value;
+};
+struct kp_taint {
+    const char *key, *value, *effect; /* NoSchedule, PreferNoSchedule, NoExecute */
+};
+struct kp_node {
+    const char *name;    /* DNS label; the node's name in Kubernetes */
+    const char *address; /* IP by which nodes reach each other and the node's --node-ip */
+    unsigned roles;      /* KP_ROLE_* */
+    bool mirror;         /* keeps the bundle and serves it */
+    struct kp_ssh_target ssh;
+    bool ask_password; /* `sudo: password`: asked for once per run, put into ssh.sudo_password */
+    struct kp_pair *labels;
+    size_t label_count;
+    struct kp_taint *taints; /* NULL and taints_set false: the role's default */
+    size_t taint_count;
+    bool taints_set;
+    unsigned line; /* in the inventory */
+};
+struct kp_inventory {
+    struct kp_arena *arena;
+    const char *path;  /* as given */
+    const char *notes; /* of a Kubespray inventory: lines about what was not taken over; or NULL */
+    const char
+        *cluster; /* DNS label; names the endpoint <cluster>.kpack.internal and the state folder */
+    struct kp_node *nodes; /* control planes first, etcd alone last, else the order of the file */
+    size_t node_count, control_plane_count;
+    struct {
+        const char *version;  /* "v1.30" or "v1.30.14": what the bundle must be; NULL: any */
+        const char *network;  /* NULL: the bundle's */
+        const char *endpoint; /* "local" | "first" | "kube-vip" | host:port (install/endpoint.h) */
+        const char *vip_address, *vip_interface; /* of kube-vip; interface NULL: it finds its own */
+        const char *pods, *services, *domain;    /* 10.233.64.0/18, 10.233.0.0/18, cluster.local */
+        const char *
+            *ignore_preflight; /* names for kubeadm's --ignore-preflight-errors; NULL-terminated */
+        size_t ignore_preflight_count;
+        const char **cert_sans;
+        size_t cert_san_count;
+        const char *
+            *resolvers; /* the site's DNS servers for CoreDNS; empty: none, no forward line */
+        size_t resolver_count;
+        bool keep_swap;
+        const char *kubelet; /* lines "field: JSON" for KubeletConfiguration; NULL: none */
+    } kubernetes;
+    struct {
+        unsigned port;      /* 5000 */
+        const char *folder; /* on mirror nodes: /var/lib/kpack/bundles */
+    } mirror;
+    struct kp_security security;
+    struct kp_etcd_options etcd;
+    unsigned parallel; /* nodes at once in one step; default 20 */
+};
+KP_CHECK int kp_inventory_load(struct kp_inventory **out, const char *path, struct kp_err *err);
+void kp_inventory_free(struct kp_inventory *inventory);
+KP_DEFINE_AUTO(kp_inventory);
+/* The inventory against the bundle: arches, network plugin, versions. */
+KP_CHECK int kp_inventory_check_bundle(const struct kp_inventory *inventory,
+                                       const struct kp_manifest *manifest, struct kp_err *err);
+/* How many of the nodes, the first ones, are of the cluster itself: all but those that only carry
+ * etcd. */
+size_t kp_inventory_members(const struct kp_inventory *inventory);
+/* "demo.kpack.internal" */
+char *kp_inventory_endpoint_name(const struct kp_inventory *inventory);
+/* The state folder beside the inventory: <dir of path>/<cluster>.state; kp_free. */
+char *kp_inventory_state_folder(const struct kp_inventory *inventory);

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/file.h"
+#include "core/pool.h"
+#include "install/audit/audit.h"
+#include "install/verbs/cmd.h"
+#include "install/site.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct options {
+    struct kp_site_options site;
+    bool nodes;
+    const char *output;
+};
+
+static const struct kp_option option_table[] = {
+    KP_SITE_OPTIONS(options),
+    {"nodes", 0, KP_OPT_FLAG, offsetof(struct options, nodes), NULL,
+     "look at the nodes too: hash what was placed, name what is extra (needs --bundle)", 0},
+    {"insecure-no-verify", 0, KP_OPT_FLAG, offsetof(struct options, site.policy.insecure), NULL,
+     "look though nobody trusted has signed the bundle", 0},
+    {"output", 'o', KP_OPT_TEXT, offsetof(struct options, output), "FILE", "write the report there",
+     0},
+    {.name = NULL}};
+
+struct checking {
+    struct kp_site *site;
+    const struct kp_audit_book *book;
+    json_t **results;
+};
+
+static int check_node(void *user, size_t item, unsigned worker, struct kp_err *err)
+{
+    struct checking *c = user;
+    (void)worker;
+    return kp_audit_node(c->site, &c->site->nodes[item], c->book, &c->results[item], err);
+}
+
+static int check_nodes(struct kp_open_site *open, const struct kp_audit_book *book, json_t *report,
+                       size_t *differences, struct kp_err *err)
+{
+    struct kp_site *site = kp_site_of(open);
+    if (kp_site_connect(open, err) < 0)
+        return -1;
+    kp_auto_free json_t **results = kp_alloc_array(site->node_count, sizeof(json_t *));
+    struct checking checking = {site, book, results};
+    int failed =
+        kp_parallel(site->inventory->parallel, site->node_count, check_node, &checking, err);
+    json_t *checked = json_array();
+    for (size_t i = 0; i < site->node_count; i++) {
+        if (!results[i])
+            continue;
+        *differences += json_array_size(json_object_get(results[i], "differences"));
+        json_array_append_new(checked, results[i]);
+    }
+    json_object_set_new(report, "checked", checked);
+    return failed;
+}
+
+/* Opened and verified whole by kp_site_open: what differs would have ended there. */
+static void add_bundle(json_t *report, struct kp_open_site *open)
+{
+    const struct kp_manifest *m = kp_site_of(open)->manifest;
+    if (!m)
+        return;
+    json_t *entries = json_array();
+    for (size_t i = 0; i < m->entry_count; i++)
+        json_array_append_new(entries,
+                              json_pack("{s:s, s:I, s:s, s:s}", "path", m->entries[i].path, "size",
+                                        (json_int_t)m->entries[i].size, "sha256",
+                                        kp_digest_hex(&m->entries[i].sha256).hex, "state", "ok"));
+    const char *insecure = kp_site_insecure(open);
+    json_object_set_new(report, "bundle",
+                        json_pack("{s:s, s:s, s:I, s:b, s:o}", "id", kp_digest_hex(&m->id).hex,
+                                  "name", m->name, "serial", (json_int_t)m->serial, "trusted",
+                                  !insecure[0], "entries", entries));
+}
+
+static void free_text(char **text)
+{
+    free(*text); // of open_memstream
+}
+
+static int write_report(const json_t *report, const struct options *options, struct kp_err *err)
+{
+    if (options->site.json && !options->output) {
+        kp_json_print(report);
+        return 0;
+    }
+    if (!options->output) {
+        kp_audit_print(report, stdout);
+        return 0;
+    }
+    kp_auto_free char *json = options->site.json ? kp_json_dump(report, false) : NULL;
+    __attribute__((cleanup(free_text))) char *page = NULL;
+    size_t len = 0;
+    if (!json) {
+        FILE *out = open_memstream(&page, &len);
+        kp_audit_print(report, out);
+        fclose(out);
+    }
+    return kp_file_write_atomic(options->output, kp_slice_of(json ? json : page), 0600, err);
+}
+
+static int judge(const struct kp_audit_book *book, size_t differences,
+                 const struct options *options, struct kp_err *err)
+{
+    bool whole = !book->cut && !book->chain.problem_count && !json_array_size(book->problems);
+    if (whole && !differences)
+        return 0;
+    if (!whole)
+        kp_fail_as(err, KP_FAILED, "log_changed", "the audit log is not what it was");
+    else
+        kp_fail_as(err, KP_FAILED, "differences", "%zu difference%s", differences,
+                   differences == 1 ? "" : "s");
+    err->reported = !options->output;
+    return -1;
+}
+
+static int run_audit(void *user, int argc, char **argv, struct kp_err *err)
+{
+    const struct options *options = user;
+    kp_auto(kp_open_site) open = NULL;
+    kp_auto_value(kp_audit_book) book = {0};
+    size_t differences = 0;
+    (void)argc;
+    (void)argv;
+    if (options->nodes && !options->site.bundle)
+        return kp_fail(err, KP_USAGE, "--nodes needs --bundle FILE: what was signed is in it");
+    if (kp_site_open(&open, &options->site, KP_SITE_READ_ONLY | KP_SITE_NO_BUNDLE, err) < 0)
+        return -1;
+    const struct kp_site *site = kp_site_of(open);
+    if (kp_audit_book_read(&book, site->state_folder, true, err) < 0)
+        return -1;
+    kp_auto_json report = kp_audit_report(&book, site->state_folder, site->inventory->cluster);
+    add_bundle(report, open);
+    if (options->nodes && check_nodes(open, &book, report, &differences, err) < 0)
+        return -1;
+    if (write_report(report, options, err) < 0)
+        return -1;
+    return judge(&book, differences, options, err);
+}
+
+const struct kp_command kp_cmd_audit = {
+    "audit",
+    "",
+    0,
+    0,
+    "who installed what from where, and whether it is so still",
+    "Reads the site's audit log: every run with its bundle, its signers and the policy under which "
+    "it was accepted, and every file with the node's own signed word for it. With --nodes each "
+    "node is looked at again: files that differ from what was signed or placed, extra units, "
+    "drop-ins, static pods, plugins and images are named. Changes nothing. Exit code 0: all is as "
+    "it was; 1: something differs.",
+    option_table,
+    sizeof(struct options),
+    run_audit,
+};
