@@ -10,7 +10,7 @@ missing=()
 for group in "$@"; do
     while read -r package; do
         case $package in '' | '#'*) continue ;; esac
-        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed' ||
+        [[ $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) == 'install ok installed'* ]] ||
             missing+=("$package")
     done <"$here/packages/$group.txt"
 done

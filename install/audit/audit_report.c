@@ -53,10 +53,11 @@ static json_t *nodes_of(const struct kp_audit_book *book)
 json_t *kp_audit_report(const struct kp_audit_book *book, const char *state_folder,
                         const char *cluster)
 {
-    json_t *log = json_pack("{s:s, s:s, s:I, s:s, s:I, s:o}", "folder", state_folder, "state",
-                            state_of(book), "lines", (json_int_t)book->chain.head.count, "head",
-                            kp_digest_hex(&book->chain.head.digest).hex, "torn_bytes",
-                            (json_int_t)book->chain.torn, "problems", problems_of(book));
+    json_t *log = json_pack(
+        "{s:s, s:s, s:s, s:I, s:I, s:s, s:I, s:o}", "folder", state_folder, "file", KP_AUDIT_FILE,
+        "state", state_of(book), "lines", (json_int_t)book->chain.head.count, "kept_lines",
+        (json_int_t)book->kept.count, "head", kp_digest_hex(&book->chain.head.digest).hex,
+        "torn_bytes", (json_int_t)book->chain.torn, "problems", problems_of(book));
     return json_pack("{s:s, s:s, s:o, s:O, s:o}", "kind", "kpack.audit/v1", "cluster", cluster,
                      "log", log, "runs", book->runs, "nodes", nodes_of(book));
 }
@@ -71,6 +72,11 @@ static void print_log(const json_t *log, FILE *out)
             (long long)json_integer_value(json_object_get(log, "lines")),
             kp_colour_on(out, whole ? KP_GREEN : KP_RED), state, kp_colour_off(out),
             text_of(log, "head"));
+    if (strcmp(state, "cut") == 0)
+        fprintf(out, "  %s%s/%s had %lld lines when the last run ended (%s)%s\n",
+                kp_colour_on(out, KP_RED), text_of(log, "folder"), text_of(log, "file"),
+                (long long)json_integer_value(json_object_get(log, "kept_lines")),
+                KP_AUDIT_HEAD_FILE, kp_colour_off(out));
     json_array_foreach(json_object_get(log, "problems"), i, problem)
         fprintf(out, "  %sline %lld: %s%s\n", kp_colour_on(out, KP_RED),
                 (long long)json_integer_value(json_object_get(problem, "line")),

@@ -110,7 +110,9 @@ static int judge(const struct kp_audit_book *book, size_t differences,
     if (whole && !differences)
         return 0;
     if (!whole)
-        kp_fail_as(err, KP_FAILED, "log_changed", "the audit log is not what it was");
+        kp_fail_as(err, KP_FAILED, "log_changed",
+                   "the audit log is not what it was; the nodes keep the lines they signed, and "
+                   "the next run fetches what is not in it");
     else
         kp_fail_as(err, KP_FAILED, "differences", "%zu difference%s", differences,
                    differences == 1 ? "" : "s");

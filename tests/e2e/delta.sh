@@ -47,7 +47,7 @@ test_refused() {
 test_base() {
     part "the base is installed"
     kinstall --key "$PUB" --bundle "$BUNDLE" -i "$WORK/hosts.yaml" >"$WORK/out" 2>&1 || fail "install: $(tail -n 40 "$WORK/out")"
-    say "$(tail -n 2 "$WORK/out" | head -n 1)"
+    say "$(tail -n 2 "$WORK/out" | sed -n 1p)"
 }
 
 test_receipt() {

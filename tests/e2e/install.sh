@@ -131,7 +131,7 @@ test_install() {
     ! grep -rqE '[a-z0-9]{6}\.[a-z0-9]{16}' "$WORK/$CLUSTER.state/journal.jsonl" "$WORK/$CLUSTER.state/log" ||
         fail "a bootstrap token is in the journal or a log"
     for node in "${NODES[@]}"; do
-        ! "$SITE" run "$node" -- sh -c 'cat /proc/[0-9]*/cmdline | tr "\0" " "' | grep -qF "$PASSWORD" || fail "the password is in argv on $node"
+        ! grep -qF "$PASSWORD" <<<"$("$SITE" run "$node" -- sh -c 'cat /proc/[0-9]*/cmdline | tr "\0" " "')" || fail "the password is in argv on $node"
     done
 }
 

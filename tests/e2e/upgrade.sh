@@ -68,7 +68,7 @@ finish_run() { # sets CODE
 }
 
 noted() { # NODE: its upgrade was begun by this run
-    tail -n "+$((JOURNAL_BEFORE + 1))" "$(journal)" | grep -aF '"begin"' | grep -aF '"upgrade"' | grep -qaF "\"$1\""
+    [[ -n $(tail -n "+$((JOURNAL_BEFORE + 1))" "$(journal)" | grep -aF '"begin"' | grep -aF '"upgrade"' | grep -aF "\"$1\"") ]]
 }
 
 wait_begun() { # NODE
@@ -211,7 +211,7 @@ test_killed_and_stopped() {
     finish_run
     expect "exit code" 1 "$CODE"
     contains "the run that stopped" "$(cat "$RUN_OUT")" "upgrade   $BROKEN:" "kinstall rollback $BROKEN"
-    say "$(grep -a -A1 "upgrade   $BROKEN:" "$RUN_OUT" | head -n 2)"
+    say "$(grep -a -A1 "upgrade   $BROKEN:" "$RUN_OUT" | sed -n 1,2p)"
     say "packets that left so far: $("$SITE" egress)"
     [[ $BROKEN != cp1 ]] || expect "the API server of cp1" "$new" "$(control_version cp1)"
     [[ $BROKEN != w2 ]] || contains "kubelets" "$(kubelets)" "cp1=v$new" "w1=v$new" "w2=v$old"
@@ -259,7 +259,7 @@ test_load() {
     wait "$LOAD" 2>/dev/null || true
     lines=$(load_lines) failed=$(load_failed)
     say "$lines requests, $failed failed"
-    grep -v ' 200$' "$WORK/load" | head -n 20 || true
+    grep -v ' 200$' "$WORK/load" | sed -n 1,20p || true
     ((lines > 500)) || fail "only $lines requests"
     ((failed * 1000 <= lines)) || fail "$failed of $lines requests failed, more than one in a thousand"
     expect "packets that left: $("$SITE" egress detail)" 0 "$("$SITE" egress)"

@@ -63,8 +63,8 @@ ran 0 "ok " "$KPACK" verify stick/x.tar.zst
 echo "x.tar.zst $((AT + 1200000)) $((AT + 1200100)) 5" >control
 ran 1 "stick/x.tar.zst: bytes " "$KPACK" verify stick/x.tar.zst
 grep -q "cannot be read: Input/output error" out || { fail "verify: no I/O error"; cat out >&2; }
-first=$(sed -n 's/.*bytes \([0-9 ]*\) – .*/\1/p' out | head -1 | tr -d ' ')
-last=$(sed -n 's/.* – \([0-9 ]*\) cannot be read.*/\1/p' out | head -1 | tr -d ' ')
+first=$(sed -n 's/.*bytes \([0-9 ]*\) – .*/\1/p' out | sed -n 1p | tr -d ' ')
+last=$(sed -n 's/.* – \([0-9 ]*\) cannot be read.*/\1/p' out | sed -n 1p | tr -d ' ')
 ((first <= AT + 1200000 && AT + 1200000 <= last && last - first < 1200000)) || fail "range $first – $last, it fails at $((AT + 1200000))"
 [[ $("$KPACK" verify --json stick/x.tar.zst 2>/dev/null | jq -r .reason) == io_error ]] || fail "reason of --json"
 # repaired onto another disk from two media that fail at different places

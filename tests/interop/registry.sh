@@ -45,8 +45,8 @@ start() { # LOG ARGUMENTS…: sets pid, https and http (ports)
         sleep 0.05
     done
     sleep 0.1
-    https=$(sed -n 's,.*https://[^ ]*:\([0-9]*\)$,\1,p' "$log" | head -n 1)
-    http=$(sed -n 's,.*http://[^ ]*:\([0-9]*\)$,\1,p' "$log" | head -n 1)
+    https=$(sed -n 's,.*https://[^ ]*:\([0-9]*\)$,\1,p' "$log" | sed -n 1p)
+    http=$(sed -n 's,.*http://[^ ]*:\([0-9]*\)$,\1,p' "$log" | sed -n 1p)
 }
 finish() { # SIGTERM and its exit code
     local code=0
@@ -95,7 +95,7 @@ same "ping" '{}' "$(get "$url/v2/")"
 digest=$(get -D - -o index.json "$url/v2/img1/manifests/v1?ns=registry.k8s.io" |
     tr -d '\r' | sed -n 's/^Docker-Content-Digest: //p')
 same "the index hashes to its digest" "$digest" "sha256:$(sha256sum index.json | cut -d' ' -f1)"
-child=$(grep -o 'sha256:[0-9a-f]*' index.json | head -n 1)
+child=$(grep -o 'sha256:[0-9a-f]*' index.json | sed -n 1p)
 get -o child.json "$url/v2/img1/manifests/$child"
 same "the child hashes to its digest" "$child" "sha256:$(sha256sum child.json | cut -d' ' -f1)"
 same "a child that is not carried" 404 "$(code "$url/v2/img1/manifests/sha256:$(printf 'd%.0s' {1..64})")"
@@ -182,8 +182,8 @@ check "the running reply: bytes" cmp slow layer
 
 # --- damage: one blob of a bundle, the rest goes on -------------------------------------------------
 cp "$bundle" damaged.tar.zst
-offset=$(head -n 1 < <(LC_ALL=C grep -obUaF -f <(head -c 4096 layer | tail -c 16 | tr -d '\n\0' | head -c 8) damaged.tar.zst) |
-    cut -d: -f1) # no pipe into head: what is found behind the first would end it
+head -c 4096 layer | tail -c 16 | tr -d '\n\0' | cut -b 1-8 | tr -d '\n' >pattern
+offset=$(LC_ALL=C grep -obUaF -f pattern damaged.tar.zst | sed -n '1s/:.*//p')
 printf 'X' | dd of=damaged.tar.zst bs=1 seek=$((offset + 100)) conv=notrunc status=none
 start damaged --bundle damaged.tar.zst --id "$id" --plain 127.0.0.1:0
 blob=http://127.0.0.1:$http/v2/img1/blobs/$layer

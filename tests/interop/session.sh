@@ -40,7 +40,7 @@ failures=0
 ok() { echo "ok: $1"; }
 bad() { echo "FAILED: $1"; failures=$((failures + 1)); }
 # has NAME FILE WORDS: the file has them
-has() { if grep -qF -- "$3" "$2"; then ok "$1"; else bad "$1 (no \"$3\")"; sed 's/^/    /' "$2" | head -20; fi; }
+has() { if grep -qF -- "$3" "$2"; then ok "$1"; else bad "$1 (no \"$3\")"; sed 's/^/    /' "$2" | sed -n 1,20p; fi; }
 hasnot() { if grep -qF -- "$3" "$2"; then bad "$1 (has \"$3\")"; else ok "$1"; fi; }
 
 ssh-keygen -q -t ed25519 -N '' -f "$work/host_ed25519"
@@ -206,7 +206,7 @@ errors() {
     "${base[@]}" --key "$work/user" --known-hosts "$work/none" run true >"$work/e1" 2>&1 && bad "unknown host key"
     has "unknown host key: fingerprint" "$work/e1" "$fingerprint"
     has "unknown host key: how to accept" "$work/e1" "[127.0.0.1]:$port ssh-ed25519 AAAA"
-    command=$(sed -n "s/.*accept it: \(echo .*\)/\1/p" "$work/e1" | head -1)
+    command=$(sed -n "s/.*accept it: \(echo .*\)/\1/p" "$work/e1" | sed -n 1p)
     bash -c "$command"
     "${base[@]}" --key "$work/user" --known-hosts "$work/none" run true >"$work/e2" 2>&1 && ok "that command accepts it" || bad "that command accepts it"
     rm -f "$work/none"
@@ -270,7 +270,7 @@ OPENSSL_CONF=/dev/null "$kregistry" --bundle "$work/test.tar.zst,id=$id" --liste
     --tls-key "$work/tls.key" --access-log "$work/access" >"$work/registry.log" 2>&1 &
 pids+=($!)
 for _ in $(seq 200); do grep -q 'serving on' "$work/registry.log" && break; sleep 0.05; done
-https=$(sed -n 's,.*https://[^ ]*:\([0-9]*\)$,\1,p' "$work/registry.log" | head -n 1)
+https=$(sed -n 's,.*https://[^ ]*:\([0-9]*\)$,\1,p' "$work/registry.log" | sed -n 1p)
 rm -rf /opt/kpack-test/*
 export DRIVER_MIRRORS="https://127.0.0.1:1 https://127.0.0.1:$https"
 DRIVER_CA="$work/tls.crt" drive mirror fetch big + fetch big + send /var/lib/kpack/m.tar.zst
@@ -315,6 +315,6 @@ timeout 60 "$driver" --bundle "$work/old/test.tar.zst" --trust "$work/test.pub" 
     --transport openssh run true + put /opt/kpack-test/old x 0600 >"$work/t2" 2>&1 && bad "an older serial"
 has "an older serial may look" "$work/t2" "status=0"
 has "an older serial may not change" "$work/t2" "error rollback:"
-grep . "$work/sshd.log" | sed 's/^/sshd: /' | head -5
+grep . "$work/sshd.log" | sed 's/^/sshd: /' | sed -n 1,5p
 echo "bundle $id, $failures failures"
 [ "$failures" = 0 ]

@@ -34,7 +34,7 @@ kregistry=$(find "$BUILD/libexec" -name kregistry -type f -print -quit)
 id=$("$BUILD/tests/interop/make_bundle" site 2 64Ki)
 # What the suite is told to ask for comes from the signed manifest: `KEY` of the first line with TEXT.
 listed() { # TEXT KEY
-    tar --zstd -xOf site/test.tar.zst bundle.json | grep -F "$1" | head -n 1 | grep -oE "\"$2\":\"[0-9a-f]{64}\"" | cut -d'"' -f4
+    tar --zstd -xOf site/test.tar.zst bundle.json | grep -F "$1" | sed -n 1p | grep -oE "\"$2\":\"[0-9a-f]{64}\"" | cut -d'"' -f4
 }
 index=$(listed '"reference":"registry.k8s.io/img0:v1"' digest)
 layer=$(listed '"media_type":"application/vnd.oci.image.layer' sha256)
@@ -44,7 +44,7 @@ for _ in {1..100}; do
     grep -q 'serving on' log && break
     sleep 0.1
 done
-url=$(sed -n 's,.*\(http://[^ ]*\)$,\1,p' log | head -n 1)
+url=$(sed -n 's,.*\(http://[^ ]*\)$,\1,p' log | sed -n 1p)
 [[ -n $url ]] || { cat log; exit 1; }
 
 OCI_ROOT_URL=$url OCI_NAMESPACE=img0 OCI_TAG_NAME=v1 OCI_TAG_LIST=v1 \

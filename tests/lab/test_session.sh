@@ -8,9 +8,9 @@
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 build=$1
-driver=$(find "$build" -name session_driver -type f | head -1)
-maker=$(find "$build" -name make_node_bundle -type f | head -1)
-knode=$(find "$build" -path '*libexec*' -name knode -type f | head -1)
+driver=$(find "$build" -name session_driver -type f | sed -n 1p)
+maker=$(find "$build" -name make_node_bundle -type f | sed -n 1p)
+knode=$(find "$build" -path '*libexec*' -name knode -type f | sed -n 1p)
 work=$(mktemp -d /tmp/kpack-hand.XXXXXX)
 site() { "$here/site" "$@"; }
 export KPACK_LAB_SITE=hand
@@ -23,7 +23,7 @@ if [ "${KPACK_LAB_REUSE:-}" != 1 ] || ! site info >/dev/null 2>&1; then
     site up --node n1=10.77.0.11 --node n2=10.77.0.12,user=ann:secret --node n3=10.77.0.13,user=bob,nopasswd >"$work/up" 2>&1 ||
         { cat "$work/up"; exit 1; }
 fi
-key=$(site info --json | jq -r '.. | .ssh_key? // empty' | head -1)
+key=$(site info --json | jq -r '.. | .ssh_key? // empty' | sed -n 1p)
 [ -n "$key" ] || key=/var/lib/kpack-lab/sites/hand/ssh/id_ed25519
 known=${key%/*}/known_hosts
 "$maker" "$work" "$knode" 1 8MB >/dev/null || exit 1
@@ -31,7 +31,7 @@ known=${key%/*}/known_hosts
 failures=0
 ok() { echo "ok: $1"; }
 bad() { echo "FAILED: $1"; failures=$((failures + 1)); }
-has() { if grep -qF -- "$3" "$work/$2"; then ok "$1"; else bad "$1 (no \"$3\")"; sed 's/^/    /' "$work/$2" | head -20; fi; }
+has() { if grep -qF -- "$3" "$work/$2"; then ok "$1"; else bad "$1 (no \"$3\")"; sed 's/^/    /' "$work/$2" | sed -n 1,20p; fi; }
 hasnot() { if grep -qF -- "$3" "$work/$2"; then bad "$1 (has \"$3\")"; else ok "$1"; fi; }
 drive() { # OUTPUT NODE-ADDRESS USER OPTIONS -- WORDS
     local out=$1 address=$2 user=$3

@@ -142,7 +142,7 @@ test_egress() {
     part "positive control: ping and DNS query, IPv4 and IPv6, from each node and the admin"
     site egress selftest 2>&1 | sed 's/^/    /'
     (($(site egress) >= 16)) || fail "the counter stands at $(site egress) only"
-    site egress detail | grep -q '^10.77.1.13 192.0.2.53 udp 53 packets=' || fail "detail does not name the query"
+    grep -q '^10.77.1.13 192.0.2.53 udp 53 packets=' <<<"$(site egress detail)" || fail "detail does not name the query"
     part "the positive control itself can fail"
     site exec -- nft insert rule inet egress judge ip6 daddr 2001:db8::/32 return
     refused 1 'did not raise' site egress selftest

@@ -23,7 +23,7 @@ go_fits() {
 
 go_install() {
     [[ $EUID == 0 ]] || die "no Go 1.21 or newer here; install one, or run this once as root"
-    if apt-cache policy golang-1.23-go 2>/dev/null | grep -q 'Candidate: 1'; then
+    if grep -q 'Candidate: 1' <<<"$(apt-cache policy golang-1.23-go 2>/dev/null)"; then
         say "no Go on this machine: installing golang-1.23-go from bookworm-backports"
         lab_apt golang-1.23-go
         PATH=/usr/lib/go-1.23/bin:$PATH

@@ -168,7 +168,7 @@ recipe_haproxy() {
     install -m 0755 "$root/usr/sbin/haproxy" "$OUT/root/usr/local/sbin/haproxy"
     LD_LIBRARY_PATH="" ldd_in "$root" usr/sbin/haproxy >libraries
     while read -r library; do
-        install -D -m 0755 "$(find "$root/lib" "$root/usr/lib" -name "$library" | head -n 1)" "$OUT/root/usr/lib/$library"
+        install -D -m 0755 "$(find "$root/lib" "$root/usr/lib" -name "$library" | sed -n 1p)" "$OUT/root/usr/lib/$library"
     done <libraries
     mv "$OUT/root/usr/lib"/ld-linux-*.so.* "$OUT/root/lib64/"
     ln -s usr/lib "$OUT/root/lib"

@@ -99,7 +99,7 @@ hosts_add() {
     ! grep -qxF "$line" /etc/hosts || return 0
     if [[ -w /etc/hosts ]]; then
         flock /etc/hosts sh -c 'printf "%s\n" "$1" >>/etc/hosts' sh "$line"
-    elif ! getent hosts registry.localhost | grep -q '^127\|^::1'; then
+    elif ! grep -q '^127\|^::1' <<<"$(getent hosts registry.localhost)"; then
         die "registry.localhost is not known here; add this line to /etc/hosts: $line"
     fi
 }
