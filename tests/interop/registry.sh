@@ -182,8 +182,8 @@ check "the running reply: bytes" cmp slow layer
 
 # --- damage: one blob of a bundle, the rest goes on -------------------------------------------------
 cp "$bundle" damaged.tar.zst
-head -c 4096 layer | tail -c 16 | tr -d '\n\0' | cut -b 1-8 | tr -d '\n' >pattern
-offset=$(LC_ALL=C grep -obUaF -f pattern damaged.tar.zst | sed -n '1s/:.*//p')
+head -c 4096 layer | tail -c 16 | tr -d '\n\0' | LC_ALL=C cut -b 1-8 | tr -d '\n' >pattern
+offset=$(LC_ALL=C grep -obUaF -f pattern damaged.tar.zst | LC_ALL=C sed -n '1s/:.*//p')
 printf 'X' | dd of=damaged.tar.zst bs=1 seek=$((offset + 100)) conv=notrunc status=none
 start damaged --bundle damaged.tar.zst --id "$id" --plain 127.0.0.1:0
 blob=http://127.0.0.1:$http/v2/img1/blobs/$layer
