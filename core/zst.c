@@ -22,10 +22,11 @@ struct packer {
 static int set_parameters(ZSTD_CCtx *ctx, uint64_t size, int level, unsigned workers,
                           struct kp_err *err)
 {
+    bool here = workers == KP_ZST_THIS_THREAD;
     size_t bad[] = {
         ZSTD_CCtx_setParameter(ctx, ZSTD_c_compressionLevel, level),
-        ZSTD_CCtx_setParameter(ctx, ZSTD_c_nbWorkers, workers ? (int)workers : 1),
-        ZSTD_CCtx_setParameter(ctx, ZSTD_c_jobSize, JOB_SIZE),
+        here ? 0 : ZSTD_CCtx_setParameter(ctx, ZSTD_c_nbWorkers, workers ? (int)workers : 1),
+        here ? 0 : ZSTD_CCtx_setParameter(ctx, ZSTD_c_jobSize, JOB_SIZE),
         ZSTD_CCtx_setParameter(ctx, ZSTD_c_checksumFlag, 0),
         ZSTD_CCtx_setPledgedSrcSize(ctx, size),
     };

@@ -8,6 +8,12 @@
 
 #include "core/hash.h"
 
+#include <limits.h>
+
+/* Instead of workers, which Debian's static libzstd has none of: the bytes then differ from those
+ * that workers make. */
+#define KP_ZST_THIS_THREAD UINT_MAX
+
 /* fd_in (from its offset to its end) -> fd_out; digests and sizes of both sides. size: of the
  * input, pledged. */
 KP_CHECK int kp_zst_compress_fd(int fd_in, uint64_t size, int fd_out, int level, unsigned workers,
