@@ -12,6 +12,7 @@
 #include "install/session/session.h"
 
 #include <pthread.h>
+#include <time.h>
 
 struct kp_journal;
 struct kp_audit_log;
@@ -59,6 +60,11 @@ struct kp_site { /* one run: everything that steps stand on; borrowed by them */
         uint64_t drain_seconds;
         bool force_drain;
     } upgrade;
+    struct {            /* kinstall certs renew (steps/renew.h) */
+        char id[40];    /* of this renewal, through all runs that it takes; "": none */
+        time_t started; /* what is younger was made by it */
+        long days;      /* only what ends within so many days; 0: all */
+    } renew;
     unsigned batch;              /* nodes at once in a halting step; 0: one */
     struct kp_previous previous; /* what the mirrors serve beside the bundle, to go back to */
     struct kp_row *row;          /* of the running phase; NULL between phases */

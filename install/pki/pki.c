@@ -113,7 +113,7 @@ static X509 *draft(const char *common_name, EVP_PKEY *key)
 {
     X509 *c = X509_new();
     if (c && X509_set_version(c, X509_VERSION_3) && set_serial(c) &&
-        X509_gmtime_adj(X509_getm_notBefore(c), -DAY_S) &&
+        X509_gmtime_adj(X509_getm_notBefore(c), -KP_PKI_BACKDATED_S) &&
         X509_time_adj_ex(X509_getm_notAfter(c), KP_PKI_YEARS * YEAR_DAYS, 0, NULL) &&
         set_name(X509_get_subject_name(c), common_name) && X509_set_pubkey(c, key))
         return c;
@@ -231,16 +231,19 @@ int kp_pki_spki_hash(struct kp_digest *out, struct kp_slice pem, struct kp_err *
     return 0;
 }
 
-int kp_pki_ends(time_t *out, char *name, size_t size, struct kp_slice pem, struct kp_err *err)
+int kp_pki_life(time_t *begins, time_t *ends, char *name, size_t size, struct kp_slice pem,
+                struct kp_err *err)
 {
     AUTO_SSL(X509, certificate) = read_certificate(pem);
-    struct tm end;
-    if (!certificate || ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &end) != 1)
+    struct tm begin, end;
+    if (!certificate || ASN1_TIME_to_tm(X509_get0_notBefore(certificate), &begin) != 1 ||
+        ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &end) != 1)
         return fail_ssl(err, "read a certificate");
     if (X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, name,
                                   (int)size) < 0)
         name[0] = '\0';
-    *out = timegm(&end);
+    *begins = timegm(&begin);
+    *ends = timegm(&end);
     return 0;
 }
 

@@ -44,10 +44,12 @@ bool kp_pki_has_names(struct kp_slice pem, const char *const *sans, size_t n);
 /* SHA-256 of the SubjectPublicKeyInfo (DER) of the first certificate: kubeadm's caCertHashes. */
 KP_CHECK int kp_pki_spki_hash(struct kp_digest *out, struct kp_slice pem, struct kp_err *err);
 
-/* When the first certificate of the text ends (UTC), and its subject's common name (cut to size).
- */
-KP_CHECK int kp_pki_ends(time_t *out, char *name, size_t size, struct kp_slice pem,
+/* From when to when (UTC) the first certificate of the text holds, and its subject's common name
+ * (cut to size). */
+KP_CHECK int kp_pki_life(time_t *begins, time_t *ends, char *name, size_t size, struct kp_slice pem,
                          struct kp_err *err);
+/* When a certificate of ours was made: its notBefore lies a day back. */
+#define KP_PKI_BACKDATED_S 86400L
 
 /* <folder>/<name>.pem and .key (0600): loaded; both missing: *found false. One without the other is
  * an error: nothing is made over a key that may be somewhere else. */

@@ -95,3 +95,6 @@ KP_CHECK int kp_kube_wait(struct kp_site *site, const char *kind, const char *na
 /* Whether the cluster is there to be asked: the first control plane finished its init. In a dry run
  * before that, steps only say what they would do. */
 KP_CHECK int kp_cluster_made(struct kp_site *site, bool *made, struct kp_err *err);
+/* The admin's kubeconfig in the state folder is what the node's admin.conf says. */
+KP_CHECK int kp_prove_kubeconfig(struct kp_site *site, struct kp_site_node *node,
+                                 struct kp_err *err);

@@ -17,6 +17,10 @@ KP_CHECK int kp_endpoint_before_init(struct kp_site *site, struct kp_site_node *
 KP_CHECK int kp_endpoint_certificate(struct kp_site *site, struct kp_site_node *node,
                                      struct kp_err *err);
 
+/* Waits until this node's own API server is ready and serves a certificate with that name. */
+KP_CHECK int kp_endpoint_await(struct kp_site *site, struct kp_site_node *node, const char *name,
+                               struct kp_err *err);
+
 /* Uids of pods whose copy of the hosts file has the name at another address than wanted, each once,
  * separated by spaces. listing: lines "/var/lib/kubelet/pods/<uid>/etc-hosts:ADDRESS NAME". Static
  * pods (uids without dashes) are left out: none of them asks by the name. kp_free. */

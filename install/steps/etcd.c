@@ -264,8 +264,7 @@ static int apply_member(struct kp_site *site, struct kp_site_node *node, struct 
     return join(site, node, hand, err);
 }
 
-static int others_are_well(struct kp_site *site, const struct kp_site_node *node,
-                           struct kp_err *err)
+int kp_etcd_others_well(struct kp_site *site, const struct kp_site_node *node, struct kp_err *err)
 {
     for (size_t i = 0; i < site->node_count; i++) {
         struct kp_site_node *other = &site->nodes[i];
@@ -288,7 +287,7 @@ int kp_etcd_restart(struct kp_site *site, struct kp_site_node *node, struct kp_e
     kp_step_changed(site, node, "restart etcd", &change);
     if (site->dry_run)
         return 0;
-    if (others_are_well(site, node, err) < 0 ||
+    if (kp_etcd_others_well(site, node, err) < 0 ||
         kp_place_unit(site, node, "", KP_UNIT_RELOAD_DAEMON, NULL, err) < 0 ||
         kp_ask(site, node, argv, 60, NULL, NULL, err) < 0)
         return -1;

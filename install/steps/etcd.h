@@ -18,6 +18,9 @@ KP_CHECK int kp_etcd_make_pki(struct kp_site *site, struct kp_err *err);
 /* Programs, certificates, unit and settings of a member. */
 KP_CHECK int kp_etcd_place_files(struct kp_site *site, struct kp_site_node *node, bool *changed,
                                  struct kp_err *err);
+/* Of these the certificates alone. */
+KP_CHECK int kp_etcd_place_certificates(struct kp_site *site, struct kp_site_node *node,
+                                        bool *changed, struct kp_err *err);
 /* What etcd reads when it has no data: state "new" or "existing". */
 KP_CHECK int kp_etcd_place_initial(struct kp_site *site, struct kp_site_node *node,
                                    const char *cluster, const char *state, bool *changed,
@@ -33,5 +36,15 @@ KP_CHECK int kp_etcd_place_backup(struct kp_site *site, struct kp_site_node *nod
                                   struct kp_err *err);
 /* The token of the cluster's bootstrap: its own, the same in each run. kp_free. */
 KP_CHECK int kp_etcd_token(char **out, struct kp_site *site, struct kp_err *err);
+/* All other members that are reachable are well, or it is an error. */
+KP_CHECK int kp_etcd_others_well(struct kp_site *site, const struct kp_site_node *node,
+                                 struct kp_err *err);
 /* One member is restarted; before and after it all others must be well. */
 KP_CHECK int kp_etcd_restart(struct kp_site *site, struct kp_site_node *node, struct kp_err *err);
+
+/* The members of the inventory as kube-apiserver's --etcd-servers wants them; kp_free. */
+char *kp_etcd_servers(const struct kp_site *site);
+/* Pure: whether kube-apiserver's static pod names exactly these. */
+bool kp_etcd_servers_are(struct kp_slice manifest, const char *wanted);
+/* Where members of external etcd came or went, the API server of this control plane is told. */
+KP_CHECK int kp_etcd_follow(struct kp_site *site, struct kp_site_node *node, struct kp_err *err);

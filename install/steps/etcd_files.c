@@ -5,6 +5,7 @@
 #include "core/file.h"
 #include "install/etcd/etcd.h"
 #include "install/steps/common.h"
+#include "install/steps/renew.h"
 
 #define CA_NAME "ca"
 #define UNIT_FILE "/etc/systemd/system/" KP_ETCD_UNIT
@@ -89,7 +90,7 @@ static int ensure(struct kp_site *site, const struct kp_pki_pair *ca, const stru
     if (found && ca->certificate &&
         kp_pki_covers(&covers, &leaf, ca->certificate, wanted->sans, wanted->san_count, err) < 0)
         return -1;
-    if (covers)
+    if (covers && !kp_renew_due(site, kp_slice_of(leaf.certificate)))
         return 0;
     kp_auto_free char *what = kp_asprintf("issue etcd's certificate %s.pem", name);
     kp_step_changed(site, NULL, what, NULL);
@@ -173,6 +174,18 @@ static int place_settings(struct kp_site *site, struct kp_site_node *node, bool 
     return kp_place_template(site, node, UNIT_FILE, "etcd.service", vars, changed, err);
 }
 
+int kp_etcd_place_certificates(struct kp_site *site, struct kp_site_node *node, bool *changed,
+                               struct kp_err *err)
+{
+    if (place_ca(site, node, KP_ETCD_FOLDER "/ca.pem", changed, err) < 0 ||
+        place_pair(site, node, "member", KP_ETCD_FOLDER "/member.pem", KP_ETCD_FOLDER "/member.key",
+                   changed, err) < 0)
+        return -1;
+    // etcdctl's alone: nothing that runs reads it
+    return place_pair(site, node, "client", KP_ETCD_FOLDER "/client.pem",
+                      KP_ETCD_FOLDER "/client.key", NULL, err);
+}
+
 int kp_etcd_place_files(struct kp_site *site, struct kp_site_node *node, bool *changed,
                         struct kp_err *err)
 {
@@ -180,11 +193,7 @@ int kp_etcd_place_files(struct kp_site *site, struct kp_site_node *node, bool *c
     for (size_t i = 0; i < KP_COUNT(programs); i++)
         if (kp_place_file(site, node, programs[i], false, changed, err) < 0)
             return -1;
-    if (place_ca(site, node, KP_ETCD_FOLDER "/ca.pem", changed, err) < 0 ||
-        place_pair(site, node, "member", KP_ETCD_FOLDER "/member.pem", KP_ETCD_FOLDER "/member.key",
-                   changed, err) < 0 ||
-        place_pair(site, node, "client", KP_ETCD_FOLDER "/client.pem", KP_ETCD_FOLDER "/client.key",
-                   NULL, err) < 0)
+    if (kp_etcd_place_certificates(site, node, changed, err) < 0)
         return -1;
     return place_settings(site, node, changed, err);
 }

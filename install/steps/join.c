@@ -4,6 +4,7 @@
 #include "install/etcd/etcd.h"
 #include "install/pki/pki.h"
 #include "install/steps/common.h"
+#include "install/steps/etcd.h"
 #include "install/steps/kubeadm.h"
 #include "install/steps/endpoint.h"
 
@@ -12,7 +13,6 @@
 #include <time.h>
 
 #define STEP "kubeadm-join"
-#define TOKEN_LIFE_S 1800
 #define SIGNED_S 60.0
 #define PAUSE_NS 200000000L
 #define CA_CERTIFICATE "/etc/kubernetes/pki/ca.crt"
@@ -88,29 +88,13 @@ static int count_pending(struct kp_site *site, size_t *pending, struct kp_err *e
     return 0;
 }
 
-static int make_token(struct kp_site *site, const char *id, const char *secret, struct kp_err *err)
-{
-    static const char *const args[] = {"apply", "--server-side", "--field-manager=kpack", "-f", "-",
-                                       NULL};
-    kp_auto(kp_vars) vars = kp_vars_new();
-    kp_auto_free char *yaml = NULL;
-    kp_vars_set(vars, "token_id", id);
-    kp_vars_set(vars, "token_secret", secret);
-    kp_vars_set(vars, "expiration", kp_text_utc(time(NULL) + TOKEN_LIFE_S).s);
-    if (kp_render(&yaml, "bootstrap-token.yaml", vars, err) < 0)
-        return -1;
-    int result = kp_kube(site, args, kp_slice_of(yaml), NULL, err);
-    explicit_bzero(yaml, strlen(yaml));
-    return result;
-}
-
 /* kubeadm join asks each five seconds for cluster-info signed with its token: waiting here costs
  * less. */
-static int await_signature(struct kp_site *site, const char *id, struct kp_err *err)
+static int await_signature(struct kp_site *site, const char *token, struct kp_err *err)
 {
     static const char *const argv[] = {"get",         "configmap", "cluster-info", "-n",
                                        "kube-public", "-o",        "json",         NULL};
-    kp_auto_free char *key = kp_asprintf("jws-kubeconfig-%s", id);
+    kp_auto_free char *key = kp_asprintf("jws-kubeconfig-%.*s", KP_TOKEN_ID_LEN, token);
     double start = kp_now();
     while (kp_now() - start < SIGNED_S) {
         kp_auto_json map = NULL;
@@ -145,20 +129,15 @@ static int read_ca_hash(struct kp_site *site, struct kp_err *err)
 
 static int apply_token(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
-    char id[KP_TOKEN_ID_LEN + 1], secret[KP_TOKEN_SECRET_LEN + 1];
     size_t pending;
     (void)node;
     if (count_pending(site, &pending, err) < 0)
         return -1;
     if (pending == 0 || site->dry_run)
         return 0;
-    if (read_ca_hash(site, err) < 0 || kp_random_word(id, KP_TOKEN_ID_LEN, false, err) < 0 ||
-        kp_random_word(secret, KP_TOKEN_SECRET_LEN, false, err) < 0)
+    if (read_ca_hash(site, err) < 0 || kp_kubeadm_make_token(site->join.token, site, err) < 0)
         return -1;
-    int result = make_token(site, id, secret, err);
-    snprintf(site->join.token, sizeof(site->join.token), "%s.%s", id, secret);
-    explicit_bzero(secret, sizeof(secret));
-    return result < 0 ? -1 : await_signature(site, id, err);
+    return await_signature(site, site->join.token, err);
 }
 
 /* Certificates of the first control plane go into the cluster under a key of this one join. */
@@ -266,12 +245,9 @@ static int apply_forget(struct kp_site *site, struct kp_site_node *node, struct 
     (void)node;
     if (!site->join.token[0])
         return 0;
-    kp_auto_free char *secret = kp_asprintf("bootstrap-token-%.6s", site->join.token);
-    const char *argv[] = {"delete", "secret", secret, "-n", "kube-system", "--ignore-not-found",
-                          NULL};
+    int result = kp_kubeadm_drop_token(site, site->join.token, err);
     explicit_bzero(site->join.token, sizeof(site->join.token));
-    struct kp_slice none = {0};
-    return kp_kube(site, argv, none, NULL, err);
+    return result;
 }
 
 static int describe(const struct kp_site *site, char *out, size_t size)
@@ -308,6 +284,11 @@ const struct kp_step kp_steps_join[] = {
      .nodes = KP_STEP_CONTROL_PLANES,
      .serial = true,
      .apply = kp_endpoint_certificate},
+    {.name = "etcd-servers",
+     .phase = "join",
+     .nodes = KP_STEP_CONTROL_PLANES,
+     .serial = true,
+     .apply = kp_etcd_follow},
     {.name = "join-forget", .phase = "join", .nodes = KP_STEP_FIRST, .apply = apply_forget},
     {.name = NULL},
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "install/steps/kubeadm.h"
 
+#include "core/text.h"
 #include "install/kernel.h"
 #include "install/etcd/etcd.h"
 #include "install/inventory/network.h"
@@ -9,10 +10,13 @@
 #include "install/steps/etcd.h"
 
 #include <openssl/rand.h>
+#include <time.h>
 
 #define CONFIG_MAX ((size_t)1 << 20)
 #define RESULT_MAX ((size_t)1 << 20)
 #define RESET_TIMEOUT_S 180
+#define CONFIGURED_TIMEOUT_S 120
+#define TOKEN_LIFE_S 1800
 #define DNS_SERVICE 10 /* kubeadm gives CoreDNS the tenth address of the Services */
 
 int kp_random_word(char *out, size_t len, bool hex, struct kp_err *err)
@@ -156,14 +160,14 @@ static int add_document(struct kp_buf *out, const char *name, const struct kp_va
     return 0;
 }
 
-int kp_kubeadm_init_config(char **out, struct kp_site *site, const char *token,
-                           const char *certificate_key, struct kp_err *err)
+static int config_for(char **out, struct kp_site *site, const struct kp_site_node *node,
+                      const char *token, const char *certificate_key, struct kp_err *err)
 {
     kp_auto(kp_vars) vars = kp_vars_new();
     kp_auto_value(kp_buf) text = KP_BUF_SECRET(CONFIG_MAX);
     const struct kp_manifest *m = site->manifest;
     kp_auto_free char *name = kp_asprintf("kubeadm-init-%s.yaml", m->kubeadm_api);
-    kp_kubeadm_node_vars(vars, site, kp_first(site));
+    kp_kubeadm_node_vars(vars, site, node);
     cluster_vars(vars, site);
     kp_vars_set(vars, "token", token);
     kp_vars_set(vars, "certificate_key", certificate_key);
@@ -179,6 +183,66 @@ int kp_kubeadm_init_config(char **out, struct kp_site *site, const char *token,
         return -1;
     *out = kp_buf_steal(&text);
     return 0;
+}
+
+int kp_kubeadm_init_config(char **out, struct kp_site *site, const char *token,
+                           const char *certificate_key, struct kp_err *err)
+{
+    return config_for(out, site, kp_first(site), token, certificate_key, err);
+}
+
+static int random_token(char token[KP_TOKEN_SIZE], struct kp_err *err)
+{
+    if (kp_random_word(token, KP_TOKEN_ID_LEN, false, err) < 0 ||
+        kp_random_word(token + KP_TOKEN_ID_LEN + 1, KP_TOKEN_SECRET_LEN, false, err) < 0)
+        return -1;
+    token[KP_TOKEN_ID_LEN] = '.';
+    return 0;
+}
+
+int kp_kubeadm_configured(struct kp_site *site, struct kp_site_node *node, const char *config,
+                          const char *const *argv, struct kp_err *err)
+{
+    char token[KP_TOKEN_SIZE];
+    kp_auto_free char *text = NULL;
+    struct kp_err ignored;
+    if (random_token(token, err) < 0 || config_for(&text, site, node, token, NULL, err) < 0 ||
+        kp_place_secret(site, node, config, text, NULL, err) < 0)
+        return -1;
+    int result = kp_ask(site, node, argv, CONFIGURED_TIMEOUT_S, NULL, NULL, err);
+    if (kp_place_removed(site, node, config, NULL, result < 0 ? &ignored : err) < 0)
+        return -1;
+    return result;
+}
+
+static int apply_token(struct kp_site *site, const char *token, struct kp_err *err)
+{
+    static const char *const args[] = {"apply", "--server-side", "--field-manager=kpack", "-f", "-",
+                                       NULL};
+    kp_auto(kp_vars) vars = kp_vars_new();
+    kp_auto_free char *yaml = NULL;
+    kp_vars_setf(vars, "token_id", "%.*s", KP_TOKEN_ID_LEN, token);
+    kp_vars_set(vars, "token_secret", token + KP_TOKEN_ID_LEN + 1);
+    kp_vars_set(vars, "expiration", kp_text_utc(time(NULL) + TOKEN_LIFE_S).s);
+    if (kp_render(&yaml, "bootstrap-token.yaml", vars, err) < 0)
+        return -1;
+    int result = kp_kube(site, args, kp_slice_of(yaml), NULL, err);
+    explicit_bzero(yaml, strlen(yaml));
+    return result;
+}
+
+int kp_kubeadm_make_token(char token[KP_TOKEN_SIZE], struct kp_site *site, struct kp_err *err)
+{
+    return random_token(token, err) < 0 ? -1 : apply_token(site, token, err);
+}
+
+int kp_kubeadm_drop_token(struct kp_site *site, const char *token, struct kp_err *err)
+{
+    kp_auto_free char *secret = kp_asprintf("bootstrap-token-%.*s", KP_TOKEN_ID_LEN, token);
+    const char *argv[] = {"delete", "secret", secret, "-n", "kube-system", "--ignore-not-found",
+                          NULL};
+    struct kp_slice none = {0};
+    return kp_kube(site, argv, none, NULL, err);
 }
 
 int kp_kubeadm_join_config(char **out, const struct kp_site *site, const struct kp_site_node *node,

@@ -20,10 +20,19 @@ void kp_kubeadm_node_vars(struct kp_vars *vars, const struct kp_site *site,
  * "id.secret"; certificate_key NULL: none. */
 KP_CHECK int kp_kubeadm_init_config(char **out, struct kp_site *site, const char *token,
                                     const char *certificate_key, struct kp_err *err);
+/* Runs a kubeadm command (argv names config, a path on the node) with the cluster's configuration
+ * for this very node, which is deleted behind it. The token in it is never made. */
+KP_CHECK int kp_kubeadm_configured(struct kp_site *site, struct kp_site_node *node,
+                                   const char *config, const char *const *argv, struct kp_err *err);
 KP_CHECK int kp_kubeadm_join_config(char **out, const struct kp_site *site,
                                     const struct kp_site_node *node, const char *token,
                                     const char *ca_hash, const char *certificate_key,
                                     struct kp_err *err);
+/* A bootstrap token of half an hour in the cluster, and its end. token: "id.secret". */
+#define KP_TOKEN_SIZE (KP_TOKEN_ID_LEN + KP_TOKEN_SECRET_LEN + 2)
+KP_CHECK int kp_kubeadm_make_token(char token[KP_TOKEN_SIZE], struct kp_site *site,
+                                   struct kp_err *err);
+KP_CHECK int kp_kubeadm_drop_token(struct kp_site *site, const char *token, struct kp_err *err);
 /* Random, from [a-z0-9] (bootstrap tokens) or hex; out has len + 1 bytes. */
 KP_CHECK int kp_random_word(char *out, size_t len, bool hex, struct kp_err *err);
 

@@ -6,6 +6,7 @@
 #include "core/text.h"
 #include "install/inventory/network.h"
 #include "install/pki/pki.h"
+#include "install/steps/renew.h"
 
 #include <time.h>
 
@@ -62,7 +63,7 @@ static int issue_leaf(struct kp_site *site, const struct kp_pki_pair *ca, struct
         found = false;
     if (found && kp_pki_covers(&covers, &leaf, ca->certificate, names, n, err) < 0)
         return -1;
-    if (covers)
+    if (covers && !kp_renew_due(site, kp_slice_of(leaf.certificate)))
         return 0;
     kp_step_changed(site, NULL, "issue the mirrors' certificate (mirror.pem)", NULL);
     if (site->dry_run)
@@ -72,7 +73,7 @@ static int issue_leaf(struct kp_site *site, const struct kp_pki_pair *ca, struct
     return kp_pki_store(&fresh, site->state_folder, LEAF_NAME, err);
 }
 
-static int apply_pki(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+int kp_mirror_make_pki(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     kp_auto_value(kp_pki_pair) ca = {0};
     (void)node;
@@ -286,6 +287,20 @@ static int await_mirror(struct kp_site *site, struct kp_site_node *node, const c
     return 0;
 }
 
+int kp_mirror_renew(struct kp_site *site, struct kp_site_node *node, bool again, struct kp_err *err)
+{
+    kp_auto_free char *host = kp_network_url_host(node->node->address);
+    kp_auto_free char *url = kp_asprintf("https://%s:%u", host, site->inventory->mirror.port);
+    bool changed = again;
+    if (place_tls(site, node, &changed, err) < 0)
+        return -1;
+    if (!changed)
+        return 0;
+    if (kp_place_unit(site, node, UNIT, KP_UNIT_RESTART, NULL, err) < 0)
+        return -1;
+    return site->dry_run ? 0 : await_mirror(site, node, url, kp_now(), err);
+}
+
 static int apply_others(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     const char *urls[] = {site->mirror_urls[0], NULL};
@@ -338,7 +353,7 @@ const struct kp_step kp_steps_mirror[] = {
     {.name = "mirror-pki",
      .phase = "mirror",
      .nodes = KP_STEP_ADMIN,
-     .apply = apply_pki,
+     .apply = kp_mirror_make_pki,
      .describe = describe},
     {.name = "taken",
      .phase = "mirror",

@@ -7,7 +7,7 @@
 
 #define KUBECONFIG_MAX ((size_t)1 << 20)
 
-static int apply_kubeconfig(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+int kp_prove_kubeconfig(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     kp_auto_value(kp_buf) admin = KP_BUF_SECRET(KUBECONFIG_MAX);
     kp_auto_free char *path = kp_path_join(site->state_folder, "kubeconfig"), *old = NULL;
@@ -79,7 +79,7 @@ const struct kp_step kp_steps_prove[] = {
     {.name = "kubeconfig",
      .phase = "prove",
      .nodes = KP_STEP_FIRST,
-     .apply = apply_kubeconfig,
+     .apply = kp_prove_kubeconfig,
      .describe = describe},
     {.name = "prove",
      .phase = "prove",

@@ -62,33 +62,13 @@ static int issue(struct kp_site *site, struct kp_site_node *node, struct kp_err 
                                          "kubeadm",  "--config", CONFIG,  NULL};
     kp_step_note(site, node, "the API server's certificate");
     // Control planes that join later read there which names there are.
-    if (node == kp_first(site) && kp_ask(site, node, upload, 120, NULL, NULL, err) < 0)
+    if (node == kp_first(site) && kp_kubeadm_configured(site, node, CONFIG, upload, err) < 0)
         return kp_wrap(err, "kubeadm's configuration in the cluster");
-    return kp_ask(site, node, argv, 120, NULL, NULL, err);
+    return kp_kubeadm_configured(site, node, CONFIG, argv, err);
 }
 
-static int issue_with_config(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
-{
-    char id[KP_TOKEN_ID_LEN + 1], secret[KP_TOKEN_SECRET_LEN + 1];
-    kp_auto_free char *config = NULL;
-    struct kp_err ignored;
-    // kubeadm wants a token in it; these phases make none of it.
-    if (kp_random_word(id, KP_TOKEN_ID_LEN, false, err) < 0 ||
-        kp_random_word(secret, KP_TOKEN_SECRET_LEN, false, err) < 0)
-        return -1;
-    kp_auto_free char *token = kp_asprintf("%s.%s", id, secret);
-    if (kp_kubeadm_init_config(&config, site, token, NULL, err) < 0 ||
-        kp_place_secret(site, node, CONFIG, config, NULL, err) < 0)
-        return -1;
-    int result = issue(site, node, err);
-    if (kp_place_removed(site, node, CONFIG, NULL, result < 0 ? &ignored : err) < 0)
-        return -1;
-    return result;
-}
-
-/* The API server reads its pair again by itself when the files change: no request is lost. */
-static int await_served(struct kp_site *site, struct kp_site_node *node, const char *name,
-                        struct kp_err *err)
+int kp_endpoint_await(struct kp_site *site, struct kp_site_node *node, const char *name,
+                      struct kp_err *err)
 {
     kp_auto_free char *host = kp_network_url_host(node->node->address);
     kp_auto_free char *server = kp_asprintf("https://%s:%d", host, KP_API_PORT);
@@ -109,7 +89,7 @@ static int await_served(struct kp_site *site, struct kp_site_node *node, const c
         nanosleep(&pause, NULL);
     }
     kp_fail_as(err, KP_FAILED, "old_certificate",
-               "the API server does not show its new certificate, with %s, after %.0f s", name,
+               "the API server does not answer with a certificate that has %s after %.0f s", name,
                SERVED_S);
     return kp_hint(err, "on the node: crictl logs of kube-apiserver");
 }
@@ -134,7 +114,8 @@ int kp_endpoint_certificate(struct kp_site *site, struct kp_site_node *node, str
     kp_step_changed(site, node, what, &change);
     if (site->dry_run)
         return 0;
-    if (issue_with_config(site, node, err) < 0)
+    if (issue(site, node, err) < 0)
         return -1;
-    return await_served(site, node, missing, err);
+    // The API server reads its pair again by itself when the files change: no request is lost.
+    return kp_endpoint_await(site, node, missing, err);
 }

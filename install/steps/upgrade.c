@@ -34,21 +34,7 @@ static int upload_config(struct kp_site *site, struct kp_site_node *node, struct
 {
     static const char *const argv[] = {KP_KUBEADM, "init",     "phase", "upload-config",
                                        "all",      "--config", CONFIG,  NULL};
-    char id[KP_TOKEN_ID_LEN + 1], secret[KP_TOKEN_SECRET_LEN + 1];
-    kp_auto_free char *config = NULL;
-    struct kp_err ignored;
-    // A configuration of init has a token; this one is never made.
-    if (kp_random_word(id, KP_TOKEN_ID_LEN, false, err) < 0 ||
-        kp_random_word(secret, KP_TOKEN_SECRET_LEN, false, err) < 0)
-        return -1;
-    kp_auto_free char *token = kp_asprintf("%s.%s", id, secret);
-    if (kp_kubeadm_init_config(&config, site, token, NULL, err) < 0 ||
-        kp_place_secret(site, node, CONFIG, config, NULL, err) < 0)
-        return -1;
-    int result = kp_ask(site, node, argv, 120, NULL, NULL, err);
-    if (kp_place_removed(site, node, CONFIG, NULL, result < 0 ? &ignored : err) < 0)
-        return -1;
-    return result;
+    return kp_kubeadm_configured(site, node, CONFIG, argv, err);
 }
 
 /* kubeadm that an earlier run began works on: its API server may be the one that restarts. */

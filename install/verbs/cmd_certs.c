@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "core/base64.h"
 #include "core/file.h"
 #include "core/text.h"
 #include "install/verbs/cmd.h"
+#include "install/check/lifetimes.h"
+#include "install/journal.h"
 #include "install/pki/pki.h"
+#include "install/report.h"
 #include "install/site.h"
 #include "install/steps/common.h"
+#include "install/steps/renew.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -13,49 +16,26 @@
 #define DAY_S 86400L
 #define WARN_DAYS 30
 #define FILE_MAX ((size_t)256 << 10)
-#define NAME_MAX_LEN 128
+#define GATE_S 300
+#define AGAIN "run the same command again to continue"
 
 struct options {
     struct kp_site_options site;
-    uint64_t days;
+    uint64_t days, node_timeout;
+    bool plan;
 };
 
 static const struct kp_option option_table[] = {
     KP_SITE_OPTIONS(options),
     {"days", 0, KP_OPT_NUMBER, offsetof(struct options, days), "N",
-     "what ends within so many days counts as a fault (30)", 36500},
+     "check: what ends within so many days counts as a fault (30); renew: only that (all)", 36500},
+    {"plan", 0, KP_OPT_FLAG, offsetof(struct options, plan), NULL,
+     "renew: show what would be done; changes nothing", 0},
+    {"node-timeout", 0, KP_OPT_NUMBER, offsetof(struct options, node_timeout), "SECONDS",
+     "renew: how long a changed node may take to be well; default 300", 86400},
     {.name = NULL},
 };
 
-enum { CONTROL = KP_ROLE_CONTROL_PLANE, MEMBER = KP_ROLE_CONTROL_PLANE | KP_ROLE_WORKER };
-static const struct place { /* where a certificate may be; one that is not there is none */
-    const char *path;
-    unsigned roles; /* 0: of every node */
-    bool kubeconfig;
-} places[] = {
-    {"/etc/kubernetes/pki/ca.crt", MEMBER, false},
-    {"/etc/kubernetes/pki/apiserver.crt", CONTROL, false},
-    {"/etc/kubernetes/pki/apiserver-kubelet-client.crt", CONTROL, false},
-    {"/etc/kubernetes/pki/apiserver-etcd-client.crt", CONTROL, false},
-    {"/etc/kubernetes/pki/front-proxy-ca.crt", CONTROL, false},
-    {"/etc/kubernetes/pki/front-proxy-client.crt", CONTROL, false},
-    {"/etc/kubernetes/pki/etcd/ca.crt", CONTROL, false},
-    {"/etc/kubernetes/pki/etcd/server.crt", CONTROL, false},
-    {"/etc/kubernetes/pki/etcd/peer.crt", CONTROL, false},
-    {"/etc/kubernetes/pki/etcd/healthcheck-client.crt", CONTROL, false},
-    {"/etc/kubernetes/admin.conf", CONTROL, true},
-    {"/etc/kubernetes/super-admin.conf", CONTROL, true},
-    {"/etc/kubernetes/controller-manager.conf", CONTROL, true},
-    {"/etc/kubernetes/scheduler.conf", CONTROL, true},
-    {"/var/lib/kubelet/pki/kubelet-client-current.pem", MEMBER, false},
-    {"/var/lib/kubelet/pki/kubelet-server-current.pem", MEMBER, false},
-    {"/var/lib/kubelet/pki/kubelet.crt", MEMBER, false},
-    {"/etc/kpack/etcd/ca.pem", KP_ROLE_ETCD, false},
-    {"/etc/kpack/etcd/member.pem", KP_ROLE_ETCD, false},
-    {"/etc/kpack/etcd/client.pem", KP_ROLE_ETCD, false},
-    {"/etc/kpack/mirror/tls.pem", 0, false},
-    {"/etc/kpack/mirror-ca.pem", 0, false},
-};
 static const char *const own[] = {"mirror-ca.pem", "mirror.pem", "etcd/ca.pem"};
 
 struct checking {
@@ -63,66 +43,41 @@ struct checking {
     time_t now;
     long days;
     size_t bad;
+    const char *node; /* that is looked at */
 };
 
-/* The client certificate inside a kubeconfig, as PEM. */
-static bool take_embedded(struct kp_slice text, char **out, size_t *len)
+static void add(struct checking *c, const char *node, const struct kp_lifetime *life)
 {
-    struct kp_slice line;
-    while (kp_slice_line(&text, &line)) {
-        struct kp_slice word = kp_slice_trim(line), key;
-        if (!kp_slice_starts(word, "client-certificate-data:") || !kp_slice_cut(&word, ':', &key))
-            continue;
-        return kp_base64_parse(kp_slice_trim(word), out, len);
-    }
-    return false;
-}
-
-static int add(struct checking *c, const char *node, const char *path, struct kp_slice pem,
-               struct kp_err *err)
-{
-    char name[NAME_MAX_LEN];
-    time_t end;
-    if (kp_pki_ends(&end, name, sizeof(name), pem, err) < 0)
-        return kp_wrap(err, "%s: %s", node, path);
-    long left = (long)((end - c->now) / DAY_S);
-    bool ok = end > c->now && left >= c->days;
+    long left = (long)((life->ends - c->now) / DAY_S);
+    bool ok = life->ends > c->now && left >= c->days;
     c->bad += !ok;
     json_array_append_new(c->list, json_pack("{s:s, s:s, s:s, s:s, s:I, s:b}", "node", node, "file",
-                                             path, "name", name, "ends", kp_text_utc(end).s, "days",
-                                             (json_int_t)left, "ok", (int)ok));
-    return 0;
+                                             life->path, "name", life->name, "ends",
+                                             kp_text_utc(life->ends).s, "days", (json_int_t)left,
+                                             "ok", (int)ok));
 }
 
-static int look(struct checking *c, struct kp_site_node *node, const struct place *place,
-                struct kp_err *err)
+static int visit(void *user, const struct kp_lifetime *life, struct kp_err *err)
 {
-    // A client's file of the kubelet, and kubeconfigs, hold keys: wiped, and never shown.
-    kp_auto_value(kp_buf) text = KP_BUF_SECRET(FILE_MAX);
-    kp_auto_free char *embedded = NULL;
-    size_t len;
-    bool found;
-    if (kp_session_get(node->session, place->path, &text, &found, err) < 0)
-        return kp_wrap(err, "%s: read %s", node->node->name, place->path);
-    if (!found)
-        return 0;
-    if (!place->kubeconfig)
-        return add(c, node->node->name, place->path, kp_buf_slice(&text), err);
-    if (!take_embedded(kp_buf_slice(&text), &embedded, &len))
-        return 0; // it names files, which are checked by themselves
-    return add(c, node->node->name, place->path, (struct kp_slice){embedded, len}, err);
+    struct checking *c = user;
+    (void)err;
+    add(c, c->node, life);
+    return 0;
 }
 
 static int look_here(struct checking *c, const struct kp_site *site, struct kp_err *err)
 {
     for (size_t i = 0; i < KP_COUNT(own); i++) {
         kp_auto_free char *path = kp_path_join(site->state_folder, own[i]), *text = NULL;
+        struct kp_lifetime life = {.path = path};
         size_t len;
         if (!kp_file_exists(path))
             continue;
         if (kp_file_read(path, FILE_MAX, &text, &len, err) < 0 ||
-            add(c, "(this host)", path, (struct kp_slice){text, len}, err) < 0)
-            return -1;
+            kp_pki_life(&life.begins, &life.ends, life.name, sizeof(life.name),
+                        (struct kp_slice){text, len}, err) < 0)
+            return kp_wrap(err, "%s", path);
+        add(c, "(this host)", &life);
     }
     return 0;
 }
@@ -156,21 +111,16 @@ static int check_nodes(struct checking *c, struct kp_site *site, struct kp_err *
             c->bad++;
             continue;
         }
-        for (size_t j = 0; j < KP_COUNT(places); j++)
-            if ((!places[j].roles || (places[j].roles & node->node->roles)) &&
-                look(c, node, &places[j], err) < 0)
-                return -1;
+        c->node = node->node->name;
+        if (kp_lifetimes(node, visit, c, err) < 0)
+            return -1;
     }
     return look_here(c, site, err);
 }
 
-static int run_certs(void *user, int argc, char **argv, struct kp_err *err)
+static int run_check(const struct options *options, struct kp_err *err)
 {
-    const struct options *options = user;
     kp_auto(kp_open_site) open = NULL;
-    (void)argc;
-    if (strcmp(argv[0], "check") != 0)
-        return kp_fail(err, KP_USAGE, "check is needed, not %s", argv[0]);
     if (kp_site_open(&open, &options->site,
                      KP_SITE_READ_ONLY | KP_SITE_NO_BUNDLE | KP_SITE_KEPT_FRONT, err) < 0 ||
         kp_site_connect(open, err) < 0)
@@ -189,19 +139,99 @@ static int run_certs(void *user, int argc, char **argv, struct kp_err *err)
         return 0;
     kp_fail_as(err, KP_FAILED, "certificates", "%zu end within %ld days, or could not be read",
                c.bad, c.days);
-    return kp_hint(err, "kinstall apply renews the mirrors' and external etcd's, kubelets renew "
-                        "theirs; those of the control plane: kubeadm certs renew all, or an "
-                        "upgrade");
+    return kp_hint(err, "kinstall certs renew makes anew all but the CAs (docs/operations.md)");
+}
+
+static int check_reached(const struct kp_site *site, struct kp_err *err)
+{
+    for (size_t i = 0; i < site->node_count; i++) {
+        if (!site->nodes[i].failed)
+            continue;
+        kp_fail_as(err, KP_FAILED, "node_failed", "%s cannot be reached: %s; nothing was changed",
+                   site->nodes[i].node->name, site->nodes[i].failure.message);
+        return kp_hint(err, "a node that is dead for good: kinstall remove %s --force-dead",
+                       site->nodes[i].node->name);
+    }
+    if (!site->manifest) {
+        kp_fail_as(err, KP_MISSING, "no_bundle", "%s does not know what was installed",
+                   site->state_folder);
+        return kp_hint(err, "give the bundle: --bundle FILE");
+    }
+    return 0;
+}
+
+static void print_renewed(const struct kp_site *site, const struct options *options)
+{
+    size_t changes = 0;
+    for (size_t i = 0; i < site->node_count; i++)
+        changes += site->nodes[i].changes;
+    if (options->site.json) {
+        kp_auto_json nodes = kp_report_nodes(site);
+        kp_auto_json out =
+            json_pack("{s:b, s:s, s:b, s:I, s:O}", "ok", true, "cluster", site->inventory->cluster,
+                      "plan", (int)options->plan, "changes", (json_int_t)changes, "nodes", nodes);
+        kp_json_print(out);
+    } else if (options->plan) {
+        printf("this is what certs renew would do; nothing was changed\n");
+    } else {
+        printf("certificates of %s are renewed%s\n", site->inventory->cluster,
+               changes ? "" : ": none of them was due");
+    }
+}
+
+static int run_renew(const struct options *options, struct kp_err *err)
+{
+    kp_auto(kp_open_site) open = NULL;
+    bool again;
+    size_t count;
+    const struct kp_step *const *phases = kp_renew_phases(&count);
+    int flags = KP_SITE_NO_BUNDLE | KP_SITE_KEPT_FRONT |
+                (options->plan ? KP_SITE_READ_ONLY | KP_SITE_DRY_RUN : 0);
+    if (kp_site_open(&open, &options->site, flags, err) < 0 || kp_site_connect(open, err) < 0)
+        return -1;
+    struct kp_site *site = kp_site_of(open);
+    site->upgrade.gate_seconds = options->node_timeout ? (double)options->node_timeout : GATE_S;
+    if (check_reached(site, err) < 0 || (!options->plan && kp_site_lock_nodes(open, err) < 0) ||
+        kp_renew_begin(site, (long)options->days, &again, err) < 0)
+        return -1;
+    if (again)
+        kp_screen_line(site->screen, "going on with the renewal that was begun %s",
+                       kp_text_utc(site->renew.started).s);
+    kp_journal_note(site->journal, "certs renew", NULL, NULL, site->renew.id);
+    if (kp_steps_run(site, phases, count, err) < 0) {
+        kp_report_failures(site, AGAIN, stderr);
+        return kp_hint(err, AGAIN);
+    }
+    if (!options->plan && kp_renew_end(site, err) < 0)
+        return -1;
+    print_renewed(site, options);
+    return 0;
+}
+
+static int run_certs(void *user, int argc, char **argv, struct kp_err *err)
+{
+    const struct options *options = user;
+    (void)argc;
+    if (strcmp(argv[0], "renew") == 0)
+        return run_renew(options, err);
+    if (strcmp(argv[0], "check") != 0)
+        return kp_fail(err, KP_USAGE, "check or renew is needed, not %s", argv[0]);
+    if (options->plan || options->node_timeout)
+        return kp_fail(err, KP_USAGE, "--plan and --node-timeout are of certs renew");
+    return run_check(options, err);
 }
 
 const struct kp_command kp_cmd_certs = {
     "certs",
-    "check",
+    "check|renew",
     1,
     1,
-    "every certificate of every node, and when it ends",
-    "Exit code 1 where one ends within --days. Kubernetes' own, those inside kubeconfigs, the "
-    "kubelets', external etcd's, the mirrors', and the CAs of this host.",
+    "every certificate of every node and when it ends; renew: made anew, node by node",
+    "check: exit code 1 where one ends within --days. Kubernetes' own, those inside kubeconfigs, "
+    "the "
+    "kubelets', external etcd's, the mirrors', and the CAs of this host. renew: all of them but "
+    "the CAs, and kubelets' that were not rotated; what reads them is restarted node by node, each "
+    "well before the next. Cut off, the same command goes on.",
     option_table,
     sizeof(struct options),
     run_certs,

@@ -119,6 +119,9 @@ test_backup() {
     expect "keys after all that" "$(wanted_keys $((KEYS + 5)))" "$(read_keys)"
 }
 
+# As the process that runs has it.
+api_servers_etcd() { "$SITE" run cp1 -- sh -c 'tr "\\0" "\\n" </proc/$(pidof kube-apiserver)/cmdline | sed -n s/^--etcd-servers=//p'; }
+
 destroy() { # NODE…: every member's data
     local node
     for node in "$@"; do
@@ -205,12 +208,15 @@ test_dead_member() {
     good k remove e2 --yes --force-dead
     tunables | write_inventory cp1="control-plane, worker, etcd" e1=etcd
     expect "members" "cp1=healthy e1=healthy" "$(members)"
+    good apply
+    expect "the API server's endpoints" "https://10.77.0.11:2379,https://10.77.0.21:2379" "$(api_servers_etcd)"
     part "it comes back, not knowing that it was removed: joins anew, as a learner first"
     "$SITE" poweron e2
     "$SITE" wait e2
     tunables | write_inventory cp1="control-plane, worker, etcd" e1=etcd e2=etcd
     good apply
     expect "members" "cp1=healthy e1=healthy e2=healthy" "$(members)"
+    expect "the API server's endpoints" "https://10.77.0.11:2379,https://10.77.0.21:2379,https://10.77.0.22:2379" "$(api_servers_etcd)"
     expect "keys" "$(wanted_keys $((KEYS + 2)))" "$(read_keys)"
 }
 

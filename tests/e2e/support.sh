@@ -70,6 +70,7 @@ kubectl run talker --image=registry.k8s.io/pause:3.9 --env=DB_PASSWORD="$LINE" >
 "$SITE" run w1 -- sh -c "mkdir -p /var/log/pods/x_y_z/c && cat /var/lib/kubelet/pki/kubelet-client-current.pem >/var/log/pods/x_y_z/c/0.log && echo 'talked: $VALUE' >>/var/log/pods/x_y_z/c/0.log"
 known_secrets | awk 'length($0) >= 20' | sort -u >"$WORK/secrets"
 (($(wc -l <"$WORK/secrets") > 40)) || fail "only $(wc -l <"$WORK/secrets") lines of secrets are known: the test looks for too little"
+"$SITE" run w1 -- journalctl --sync
 contains "where they stand" "$("$SITE" run w1 -- journalctl -u kpack-talker -o cat)" "$VALUE"
 
 part "support: one file, 0600, that tar opens; what is asked for is in it, no secret is"

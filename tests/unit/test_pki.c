@@ -203,11 +203,13 @@ Test(pki, when_a_certificate_ends)
     kp_auto_value(kp_pki_pair) leaf = {0};
     struct kp_err err = KP_ERR_INIT;
     char name[32];
-    time_t end = 0, wanted = time(NULL) + 3650L * 86400;
+    time_t begin = 0, end = 0, wanted = time(NULL) + 3650L * 86400;
     make(&ca, &leaf);
-    cr_assert_eq(kp_pki_ends(&end, name, sizeof(name), kp_slice_of(leaf.certificate), &err), 0);
+    cr_assert_eq(kp_pki_life(&begin, &end, name, sizeof(name), kp_slice_of(leaf.certificate), &err),
+                 0);
     cr_expect_leq(llabs((long long)(end - wanted)), 60);
+    cr_expect_leq(llabs((long long)(begin + KP_PKI_BACKDATED_S - time(NULL))), 60);
     cr_expect_str_eq(name, "kpack mirror");
-    cr_expect_eq(kp_pki_ends(&end, name, sizeof(name), kp_slice_of(leaf.key), &err), -1);
-    cr_expect_eq(kp_pki_ends(&end, name, sizeof(name), kp_slice_of(""), &err), -1);
+    cr_expect_eq(kp_pki_life(&begin, &end, name, sizeof(name), kp_slice_of(leaf.key), &err), -1);
+    cr_expect_eq(kp_pki_life(&begin, &end, name, sizeof(name), kp_slice_of(""), &err), -1);
 }

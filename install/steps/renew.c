@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "install/steps/renew.h"
+
+#include "core/file.h"
+#include "core/interrupt.h"
+#include "core/text.h"
+#include "install/check/lifetimes.h"
+#include "install/etcd/etcd.h"
+#include "install/pki/pki.h"
+#include "install/steps/common.h"
+#include "install/steps/endpoint.h"
+#include "install/steps/etcd.h"
+#include "install/steps/kubeadm.h"
+#include "install/steps/upgrade.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#define STATE_FILE "certs-renew.json"
+#define STATE_MAX ((size_t)4096)
+#define CONFIG "/etc/kubernetes/kpack-renew.yaml"
+#define ETCD_STEP "certs-etcd"
+#define MIRROR_STEP "certs-mirror"
+#define FILES_STEP "certs-files"
+#define RESTART_STEP "certs-restart"
+#define DAY_S 86400L
+#define STARTED_S 120.0
+#define ETCD_S 120.0
+#define PAUSE_NS 500000000L
+
+bool kp_renew_is_due(time_t made, time_t ends, time_t started, long days, time_t now)
+{
+    return made < started && (days == 0 || ends - now < days * DAY_S);
+}
+
+bool kp_renew_due(const struct kp_site *site, struct kp_slice pem)
+{
+    char name[KP_CERTIFICATE_NAME_MAX];
+    time_t begins, ends;
+    struct kp_err ignored; // what cannot be read is not kept
+    if (!site->renew.id[0])
+        return false;
+    if (kp_pki_life(&begins, &ends, name, sizeof(name), pem, &ignored) < 0)
+        return true;
+    return kp_renew_is_due(begins + KP_PKI_BACKDATED_S, ends, site->renew.started, site->renew.days,
+                           time(NULL));
+}
+
+static int take_up(struct kp_site *site, const char *path, bool *again, struct kp_err *err)
+{
+    kp_auto_free char *text = NULL;
+    kp_auto_json state = NULL;
+    size_t len;
+    *again = false;
+    if (!kp_file_exists(path))
+        return 0;
+    if (kp_file_read(path, STATE_MAX, &text, &len, err) < 0 ||
+        kp_json_parse(&state, (struct kp_slice){text, len}, STATE_MAX, path, err) < 0)
+        return -1;
+    const char *id = json_string_value(json_object_get(state, "id"));
+    if (!id || strlen(id) >= sizeof(site->renew.id) ||
+        !json_is_integer(json_object_get(state, "started")) ||
+        json_integer_value(json_object_get(state, "days")) != site->renew.days)
+        return 0; // another renewal than the one that is asked for now
+    snprintf(site->renew.id, sizeof(site->renew.id), "%s", id);
+    site->renew.started = (time_t)json_integer_value(json_object_get(state, "started"));
+    *again = true;
+    return 0;
+}
+
+int kp_renew_begin(struct kp_site *site, long days, bool *again, struct kp_err *err)
+{
+    kp_auto_free char *path = kp_path_join(site->state_folder, STATE_FILE);
+    site->renew.days = days;
+    if (take_up(site, path, again, err) < 0 || *again)
+        return *again ? 0 : -1;
+    snprintf(site->renew.id, sizeof(site->renew.id), "%s", site->run_id);
+    site->renew.started = time(NULL);
+    if (site->dry_run)
+        return 0;
+    kp_auto_json state = json_pack("{s:s, s:I, s:I}", "id", site->renew.id, "started",
+                                   (json_int_t)site->renew.started, "days", (json_int_t)days);
+    kp_auto_free char *text = kp_json_dump(state, false);
+    return kp_file_write_atomic(path, kp_slice_of(text), 0600, err);
+}
+
+int kp_renew_end(struct kp_site *site, struct kp_err *err)
+{
+    kp_auto_free char *path = kp_path_join(site->state_folder, STATE_FILE);
+    if (unlink(path) < 0 && errno != ENOENT)
+        return kp_fail_sys(err, errno, "remove %s", path);
+    return 0;
+}
+
+int kp_renew_done(struct kp_site *site, struct kp_site_node *node, const char *step, bool *done,
+                  struct kp_err *err)
+{
+    bool begun, finished;
+    if (kp_recorded(site, node, step, &begun, &finished, err) < 0)
+        return -1;
+    const char *id =
+        json_string_value(json_object_get(json_object_get(node->record, "finished"), step));
+    *done = finished && id && strcmp(id, site->renew.id) == 0;
+    return 0;
+}
+
+int kp_renew_mark(struct kp_site *site, struct kp_site_node *node, const char *step, bool finished,
+                  struct kp_err *err)
+{
+    return kp_session_mark(node->session, site->inventory->cluster, step, finished,
+                           finished ? site->renew.id : NULL, err);
+}
+
+static bool was_cut_off(const struct kp_site_node *node, const char *step)
+{
+    return kp_was_begun(node, step) &&
+           !json_object_get(json_object_get(node->record, "finished"), step);
+}
+
+/* The engine asks: is it so already? */
+#define CHECK(name, step)                                                                          \
+    static int name(struct kp_site *site, struct kp_site_node *node, bool *done,                   \
+                    struct kp_err *err)                                                            \
+    {                                                                                              \
+        return kp_renew_done(site, node, step, done, err);                                         \
+    }
+CHECK(check_etcd, ETCD_STEP)
+CHECK(check_mirror, MIRROR_STEP)
+CHECK(check_files, FILES_STEP)
+CHECK(check_restart, RESTART_STEP)
+
+static int apply_issue(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    if (site->inventory->etcd.external && kp_etcd_make_pki(site, err) < 0)
+        return -1;
+    return kp_mirror_make_pki(site, node, err);
+}
+
+struct looking {
+    const struct kp_site *site;
+    enum kp_certificate_kind kind;
+    bool due;
+};
+
+static int look(void *user, const struct kp_lifetime *found, struct kp_err *err)
+{
+    struct looking *looking = user;
+    long days = looking->site->renew.days;
+    (void)err;
+    if (found->kind == looking->kind)
+        looking->due = looking->due || days == 0 || found->ends - time(NULL) < days * DAY_S;
+    return 0;
+}
+
+static int is_due(struct kp_site *site, struct kp_site_node *node, enum kp_certificate_kind kind,
+                  bool *due, struct kp_err *err)
+{
+    struct looking looking = {site, kind, false};
+    if (kp_lifetimes(node, look, &looking, err) < 0)
+        return -1;
+    *due = looking.due;
+    return 0;
+}
+
+static int apply_etcd(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    bool changed = was_cut_off(node, ETCD_STEP), due = false;
+    struct kp_change would = {.changed = true};
+    if (site->dry_run) { // nothing was issued that could be compared
+        if (is_due(site, node, KP_CERTIFICATE_OWN, &due, err) < 0)
+            return -1;
+        if (!due)
+            return 0;
+        kp_step_changed(site, node, "give etcd's member its new certificate", &would);
+        return kp_etcd_restart(site, node, err);
+    }
+    if (kp_renew_mark(site, node, ETCD_STEP, false, err) < 0 ||
+        kp_etcd_place_certificates(site, node, &changed, err) < 0 ||
+        (changed && kp_etcd_restart(site, node, err) < 0))
+        return -1;
+    return kp_renew_mark(site, node, ETCD_STEP, true, err);
+}
+
+static int apply_mirror(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    bool again = was_cut_off(node, MIRROR_STEP), due = false;
+    struct kp_change would = {.changed = true};
+    if (site->dry_run) {
+        if (is_due(site, node, KP_CERTIFICATE_OWN, &due, err) < 0)
+            return -1;
+        if (due)
+            kp_step_changed(site, node, "give the mirror its new certificate, restart kregistry",
+                            &would);
+        return 0;
+    }
+    if (kp_renew_mark(site, node, MIRROR_STEP, false, err) < 0 ||
+        kp_mirror_renew(site, node, again, err) < 0)
+        return -1;
+    return kp_renew_mark(site, node, MIRROR_STEP, true, err);
+}
+
+static int apply_files(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    static const char *const argv[] = {KP_KUBEADM, "certs", "renew", "all",
+                                       "--config", CONFIG,  NULL};
+    struct kp_change change = {.changed = true};
+    bool due = false;
+    if (is_due(site, node, KP_CERTIFICATE_CONTROL, &due, err) < 0)
+        return -1;
+    due = due || was_cut_off(node, FILES_STEP);
+    if (!due)
+        return 0; // and nothing that reads them is restarted either
+    kp_step_changed(site, node, "kubeadm certs renew all", &change);
+    if (site->dry_run)
+        return 0;
+    kp_step_note(site, node, "kubeadm certs renew all");
+    // Behind it the restart is due, whatever happens to this run.
+    if (kp_renew_mark(site, node, RESTART_STEP, false, err) < 0 ||
+        kp_renew_mark(site, node, FILES_STEP, false, err) < 0 ||
+        kp_kubeadm_configured(site, node, CONFIG, argv, err) < 0 ||
+        kp_etcd_place_client(site, node, NULL, err) < 0)
+        return -1;
+    return kp_renew_mark(site, node, FILES_STEP, true, err);
+}
+
+/* The process of a static pod that runs now; "" where none does. A pod of somebody else's with the
+ * same program does not read kubeadm's files. kp_free. */
+static int find_process(struct kp_site *site, struct kp_site_node *node, const char *name,
+                        char **id, struct kp_err *err)
+{
+    static const char script[] =
+        "for p in /proc/[0-9]*; do a=$(tr '\\0' ' ' 2>/dev/null <$p/cmdline) || continue;"
+        " case ${a%% *} in \"$1\"|*/\"$1\") case $a in */etc/kubernetes/*)"
+        " echo \"${p#/proc/}\"; exit 0;; esac;; esac; done; exit 0";
+    const char *argv[] = {"/bin/sh", "-c", script, "sh", name, NULL};
+    kp_auto_free char *said = NULL;
+    if (kp_ask(site, node, argv, 60, NULL, &said, err) < 0)
+        return -1;
+    struct kp_slice text = kp_slice_trim(kp_slice_of(said));
+    *id = kp_asprintf("%.*s", (int)text.len, text.len ? text.ptr : "");
+    return 0;
+}
+
+/* It ends as on any stop, and the kubelet starts what ended: of a static pod that is all a restart
+ * needs. */
+static int restart_pod(struct kp_site *site, struct kp_site_node *node, const char *name,
+                       struct kp_err *err)
+{
+    kp_auto_free char *before = NULL;
+    double until = kp_now() + STARTED_S;
+    int status; // it may have ended by itself
+    kp_step_note(site, node, "restarting %s", name);
+    if (find_process(site, node, name, &before, err) < 0)
+        return kp_wrap(err, "%s", name);
+    const char *stop[] = {"kill", "-TERM", before, NULL};
+    if (before[0] && kp_ask(site, node, stop, 30, &status, NULL, err) < 0)
+        return kp_wrap(err, "stop %s", name);
+    while (kp_now() < until) {
+        kp_auto_free char *now = NULL;
+        struct timespec pause = {.tv_nsec = PAUSE_NS};
+        if (kp_interrupt_check(err) < 0 || find_process(site, node, name, &now, err) < 0)
+            return -1;
+        if (now[0] && strcmp(now, before) != 0)
+            return 0;
+        nanosleep(&pause, NULL);
+    }
+    kp_fail_as(err, KP_FAILED, "not_started", "the kubelet did not start %s again in %.0f s", name,
+               STARTED_S);
+    return kp_hint(err, "on %s: crictl ps -a; journalctl -u kubelet", node->node->name);
+}
+
+/* Its member may go only while the others are a quorum without it. */
+static int restart_etcd(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    double until = kp_now() + ETCD_S;
+    if (site->inventory->etcd.external)
+        return 0;
+    // The others may be about to find their new files themselves.
+    while (kp_etcd_others_well(site, node, err) < 0) {
+        struct timespec pause = {.tv_nsec = PAUSE_NS};
+        if (kp_now() > until || kp_interrupted())
+            return -1;
+        nanosleep(&pause, NULL);
+    }
+    if (restart_pod(site, node, "etcd", err) < 0)
+        return -1;
+    return kp_etcd_await(site, node, ETCD_S, err);
+}
+
+static int restart_readers(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    static const char *const controllers[] = {"kube-controller-manager", "kube-scheduler"};
+    kp_auto_free char *name = kp_inventory_endpoint_name(site->inventory);
+    if (restart_etcd(site, node, err) < 0 || restart_pod(site, node, "kube-apiserver", err) < 0 ||
+        kp_endpoint_await(site, node, name, err) < 0)
+        return -1;
+    for (size_t i = 0; i < KP_COUNT(controllers); i++)
+        if (restart_pod(site, node, controllers[i], err) < 0)
+            return -1;
+    return kp_renew_kubelet(site, node, err);
+}
+
+static int apply_restart(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    struct kp_change change = {.changed = true};
+    bool due = false;
+    if (site->dry_run) {
+        if (is_due(site, node, KP_CERTIFICATE_CONTROL, &due, err) < 0)
+            return -1;
+        if (due)
+            kp_step_changed(site, node,
+                            "restart etcd (where stacked), kube-apiserver, "
+                            "kube-controller-manager, kube-scheduler, one by one",
+                            &change);
+        return 0;
+    }
+    if (!was_cut_off(node, RESTART_STEP))
+        return 0; // its files were not due
+    kp_step_changed(site, node, "restart the static pods of the control plane", &change);
+    if (restart_readers(site, node, err) < 0 || kp_renew_gate(site, node, err) < 0)
+        return -1;
+    return kp_renew_mark(site, node, RESTART_STEP, true, err);
+}
+
+int kp_renew_gate(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    if (kp_upgrade_gate(site, node, site->manifest->kubernetes, err) == 0)
+        return 0;
+    err->hint[0] = '\0';
+    return kp_hint(err,
+                   "on %s: journalctl -u kubelet; then the same command again, which goes on "
+                   "from here",
+                   node->node->name);
+}
+
+static int describe_issue(const struct kp_site *site, char *out, size_t size)
+{
+    if (site->renew.days)
+        snprintf(out, size, "what ends within %ld days", site->renew.days);
+    else
+        snprintf(out, size, "all");
+    return 0;
+}
+
+static int describe_control(const struct kp_site *site, char *out, size_t size)
+{
+    size_t n = kp_control_planes(site);
+    snprintf(out, size, "%zu control plane%s, one by one", n, n == 1 ? "" : "s");
+    return 0;
+}
+
+static const struct kp_step own[] = {
+    {.name = "certs-issue",
+     .phase = "issue",
+     .nodes = KP_STEP_ADMIN,
+     .apply = apply_issue,
+     .describe = describe_issue,
+     .halting = true},
+    {.name = ETCD_STEP,
+     .phase = "issue",
+     .nodes = KP_STEP_ETCD,
+     .check = check_etcd,
+     .apply = apply_etcd,
+     .halting = true},
+    {.name = MIRROR_STEP,
+     .phase = "issue",
+     .nodes = KP_STEP_MIRRORS,
+     .check = check_mirror,
+     .apply = apply_mirror,
+     .halting = true},
+    {.name = NULL},
+};
+
+static const struct kp_step control[] = {
+    {.name = FILES_STEP,
+     .phase = "control",
+     .nodes = KP_STEP_CONTROL_PLANES,
+     .check = check_files,
+     .apply = apply_files,
+     .describe = describe_control,
+     .halting = true},
+    {.name = RESTART_STEP,
+     .phase = "control",
+     .nodes = KP_STEP_CONTROL_PLANES,
+     .check = check_restart,
+     .apply = apply_restart,
+     .halting = true},
+    {.name = NULL},
+};
+
+static const struct kp_step rest[] = {
+    {.name = "certs-kubelet",
+     .phase = "kubelets",
+     .nodes = KP_STEP_ALL,
+     .apply = kp_renew_kubelet,
+     .halting = true},
+    {.name = "kubeconfig",
+     .phase = "kubelets",
+     .nodes = KP_STEP_FIRST,
+     .apply = kp_prove_kubeconfig,
+     .halting = true},
+    {.name = NULL},
+};
+
+const struct kp_step *const *kp_renew_phases(size_t *count)
+{
+    static const struct kp_step *const phases[] = {own, control, rest};
+    *count = KP_COUNT(phases);
+    return phases;
+}

@@ -1,0 +1,191 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Certificates made anew: three control planes and a worker; a renewal that is killed midway goes on;
+# kubelets too; certificates that ended already, of every member of etcd and of a worker's kubelet. Needs
+# root. Run: tests/e2e/certs.sh [killed|kubelets|ended]
+# shellcheck disable=SC2016 # single quotes: for the shells of the nodes
+set -euo pipefail
+shopt -s inherit_errexit
+# shellcheck source=tests/lib/e2e.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/e2e.sh"
+
+CLUSTER=papers
+CONTROL=(cp1 cp2 cp3)
+NODES=(cp1 cp2 cp3 w1)
+READY="cp1=True cp2=True cp3=True w1=True"
+
+k() { kinstall "$@" -i "$WORK/hosts.yaml"; }
+
+# Runs kinstall and shows what it said where it fails.
+good() {
+    "$@" >"$WORK/out" 2>&1 || fail "${*:0:6}: $(tail -n 40 "$WORK/out")"
+}
+
+ready_as() { [[ $(ready_nodes 2>/dev/null) == "$1" ]] && no_unready_pods 2>/dev/null; }
+
+# "FILE DIGEST" of every certificate that ends by itself, CAs aside, and of those inside kubeconfigs.
+papers() {
+    "$SITE" run "$1" -- sh -c '
+        for f in /etc/kubernetes/pki/*.crt /etc/kubernetes/pki/etcd/*.crt /etc/kpack/mirror/tls.pem; do
+            case $f in *ca.crt|*\**) continue;; esac
+            [ ! -e $f ] || echo "$f $(openssl x509 -in $f -noout -serial)"
+        done
+        for f in admin super-admin controller-manager scheduler; do
+            f=/etc/kubernetes/$f.conf
+            [ ! -e $f ] || echo "$f $(sed -n "s/.*client-certificate-data: //p" $f | base64 -d | openssl x509 -noout -serial)"
+        done' | sort
+}
+
+kubelet_paper() { "$SITE" run "$1" -- openssl x509 -in /var/lib/kubelet/pki/kubelet-client-current.pem -noout -serial; }
+
+# What the API server of a control plane shows.
+served() { "$SITE" exec -- sh -c "openssl s_client -connect $1:6443 </dev/null 2>/dev/null | openssl x509 -noout -serial"; }
+
+renew_killed_at() { # PATTERN OF THE JOURNAL
+    local deadline=$((SECONDS + 300))
+    (
+        export HOME=$WORK/home XDG_CONFIG_HOME=$WORK/config XDG_CACHE_HOME=$CACHE
+        exec "$SITE" exec -- "$PREFIX/libexec/kpack/$ARCH/kinstall" certs renew -i "$WORK/hosts.yaml"
+    ) </dev/null >"$WORK/killed" 2>&1 &
+    local pid=$!
+    until grep -q "$1" "$WORK/$CLUSTER.state/journal.jsonl"; do
+        kill -0 "$pid" 2>/dev/null || fail "the renewal ended before \"$1\": $(cat "$WORK/killed")"
+        ((SECONDS < deadline)) || fail "no \"$1\": $(cat "$WORK/killed")"
+        sleep 0.05
+    done
+    sleep 2 # into it
+    kill -KILL "$pid"
+    wait "$pid" 2>/dev/null || true
+}
+
+test_plan() {
+    part "plan: what would be done; nothing is"
+    local node
+    for node in "${NODES[@]}"; do papers "$node" >"$WORK/$node.before"; done
+    good k certs renew --plan
+    contains "plan" "$(cat "$WORK/out")" "kubeadm certs renew all" "restart etcd" "issue the mirrors' certificate" "nothing was changed"
+    for node in "${NODES[@]}"; do
+        expect "certificates of $node" "$(cat "$WORK/$node.before")" "$(papers "$node")"
+    done
+    ! test -e "$WORK/$CLUSTER.state/certs-renew.json" || fail "a plan began a renewal"
+}
+
+test_killed() {
+    part "a renewal killed while cp2 restarts, then the same command: each certificate is another"
+    local node left before_admin after_admin
+    declare -A shown
+    for node in 1 2 3; do shown[$node]=$(served 10.77.0.1$node); done
+    before_admin=$(sha256_of "$WORK/$CLUSTER.state/kubeconfig")
+    kubectl create configmap kept --from-literal=a=b >/dev/null
+    renew_killed_at '"event":"begin","node":"cp2","step":"certs-restart"'
+    papers cp1 >"$WORK/cp1.half"
+    good k certs renew
+    contains "second run" "$(cat "$WORK/out")" "going on with the renewal"
+    sed 's/^/     /' "$WORK/out"
+    expect "cp1, which was done" "$(cat "$WORK/cp1.half")" "$(papers cp1)"
+    for node in "${CONTROL[@]}"; do
+        papers "$node" >"$WORK/$node.after"
+        expect "files of $node" "$(cut -d' ' -f1 "$WORK/$node.before")" "$(cut -d' ' -f1 "$WORK/$node.after")"
+        left=$(comm -12 "$WORK/$node.before" "$WORK/$node.after")
+        expect "certificates of before on $node" "" "$left"
+    done
+    for node in 1 2 3; do
+        [[ $(served 10.77.0.1$node) != "${shown[$node]}" ]] || fail "10.77.0.1$node serves the old certificate"
+        expect "10.77.0.1$node serves what is on its disk" "$(grep apiserver.crt "$WORK/cp$node.after" | cut -d' ' -f2)" "$(served 10.77.0.1$node)"
+    done
+    after_admin=$(sha256_of "$WORK/$CLUSTER.state/kubeconfig")
+    [[ $before_admin != "$after_admin" ]] || fail "the admin's kubeconfig is the old one"
+    kubectl get configmap kept >/dev/null || fail "the object of before is gone"
+    ready_as "$READY" || fail "not ready: $(ready_nodes) $(unready_pods)"
+    ! test -e "$WORK/$CLUSTER.state/certs-renew.json" || fail "the renewal still counts as begun"
+    good k certs check
+    good kinstall --bundle "$BUNDLE" -i "$WORK/hosts.yaml"
+    contains "apply behind it" "$(cat "$WORK/out")" "nothing had to be changed"
+}
+
+test_kubelets() {
+    part "--days 366: kubelets too, and their keys stay where they are made"
+    local node tokens
+    declare -A before
+    tokens=$(kubectl get secret -n kube-system -o name | grep bootstrap-token || true) # of kubeadm's upload-certs
+    for node in "${NODES[@]}"; do before[$node]=$(kubelet_paper "$node"); done
+    good k certs renew --days 366
+    for node in "${NODES[@]}"; do
+        [[ $(kubelet_paper "$node") != "${before[$node]}" ]] || fail "the kubelet of $node has its old certificate"
+        ! "$SITE" run "$node" -- sh -c 'ls /etc/kubernetes/bootstrap-kubelet.conf /etc/kubernetes/*.kpack-before /etc/kubernetes/kpack-*.yaml 2>/dev/null' || fail "something is left on $node"
+        contains "kubelet.conf of $node" "$("$SITE" run "$node" -- cat /etc/kubernetes/kubelet.conf)" kubelet-client-current.pem
+    done
+    expect "tokens" "$tokens" "$(kubectl get secret -n kube-system -o name | grep bootstrap-token || true)"
+    ready_as "$READY" || fail "not ready: $(ready_nodes) $(unready_pods)"
+}
+
+test_idle() {
+    part "--days 30: none is due, nothing restarts"
+    local node
+    for node in "${CONTROL[@]}"; do papers "$node" >"$WORK/$node.before"; done
+    "$SITE" run cp1 -- pidof kube-apiserver >"$WORK/process"
+    good k certs renew --days 30
+    contains "none" "$(cat "$WORK/out")" "none of them was due"
+    for node in "${CONTROL[@]}"; do expect "certificates of $node" "$(cat "$WORK/$node.before")" "$(papers "$node")"; done
+    expect "the API server's process" "$(cat "$WORK/process")" "$("$SITE" run cp1 -- pidof kube-apiserver)"
+}
+
+# The same certificate for the same key, which ended yesterday: made on cp1 by the CA given (its files beside CRT).
+expire() { # NODE CRT CA
+    local node=$1 crt=$2 ca=$3
+    "$SITE" run "$node" -- sh -euc '
+        crt=$1 ca=$2 d=$(mktemp -d); cd $d; touch index; echo 0123456789 >serial
+        printf "[ca]\ndefault_ca=c\n[c]\ndatabase=index\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\ncopy_extensions=copyall\n[p]\norganizationName=optional\ncommonName=supplied\n" >conf
+        case $crt in *.pem) key=$crt;; *) key=${crt%.crt}.key;; esac
+        openssl x509 -x509toreq -in $crt -signkey $key -copy_extensions copyall -out req 2>/dev/null
+        openssl ca -config conf -batch -notext -preserveDN -in req -cert $ca.crt -keyfile $ca.key -startdate 20200101000000Z -enddate 20210101000000Z -out new 2>log || { cat log >&2; exit 1; }
+        [ $crt = $key ] && { openssl pkey -in $key >>new; }
+        cat new >$crt; cd /; rm -rf $d' sh "$crt" "$ca" || fail "cannot make an ended $crt on $node"
+}
+
+test_ended() {
+    part "every peer certificate of etcd has ended, and a worker's kubelet: it stands still"
+    local node f
+    kubectl create configmap kept-too --from-literal=a=b >/dev/null
+    "$SITE" run cp1 -- sh -c 'cd /etc/kubernetes/pki && tar cf - ca.crt ca.key' | "$SITE" run w1 -- sh -c 'mkdir -m 700 /root/ca && tar xf - -C /root/ca'
+    expire w1 "$("$SITE" run w1 -- readlink -f /var/lib/kubelet/pki/kubelet-client-current.pem)" /root/ca/ca
+    "$SITE" run w1 -- sh -c 'rm -r /root/ca; systemctl restart kubelet || true'
+    for node in "${CONTROL[@]}"; do
+        for f in server peer healthcheck-client; do expire "$node" /etc/kubernetes/pki/etcd/$f.crt /etc/kubernetes/pki/etcd/ca; done
+    done
+    for node in "${CONTROL[@]}"; do "$SITE" run "$node" -- sh -c 'kill $(pidof etcd)'; done
+    sleep 8
+    ! kubectl get nodes >/dev/null 2>&1 || fail "the API answers although no member of etcd can speak to another"
+    refused 1 k certs check
+    contains "check" "$OUTPUT" 2021-01-01T00:00:00Z "end within 30 days"
+    part "renew: etcd is a quorum again, the worker Ready, the data are there"
+    good k certs renew
+    sed 's/^/     /' "$WORK/out"
+    soon 60 ready_as "$READY" || fail "not ready: $(ready_nodes) $(unready_pods)"
+    kubectl get configmap kept-too >/dev/null || fail "the object of before is gone"
+    good k certs check
+}
+
+e2e_begin certs
+part "a bundle"
+shared_bundle
+part "three control planes, a worker"
+"$SITE" up --node cp1=10.77.0.11,role=control-plane --node cp2=10.77.0.12,role=control-plane \
+    --node cp3=10.77.0.13,role=control-plane --node w1=10.77.0.14,role=worker
+kinstall trust add "$PUB"
+"$SITE" hosts-yaml --cluster "$CLUSTER" >"$WORK/hosts.yaml"
+part "install"
+good kinstall --bundle "$BUNDLE" -i "$WORK/hosts.yaml"
+fetch_kubectl
+soon 60 ready_as "$READY" || fail "not ready: $(ready_nodes) $(unready_pods)"
+if [[ ${1:-killed} == killed ]]; then
+    test_plan
+    test_killed
+fi
+[[ ${1:-kubelets} != kubelets ]] || test_kubelets
+if [[ ${1:-ended} == ended ]]; then
+    test_idle
+    test_ended
+fi
+part end
