@@ -7,5 +7,5 @@ target_link_libraries(hostile_server PRIVATE kp_core dep_ssl)
 add_test(NAME interop/hostile_upstream
          COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/hostile_upstream.sh $<TARGET_FILE:fetch_probe>
                  $<TARGET_FILE:hostile_server>)
-set_tests_properties(interop/hostile_upstream PROPERTIES LABELS interop TIMEOUT 300
+set_tests_properties(interop/hostile_upstream PROPERTIES LABELS interop TIMEOUT 600
                      FAIL_REGULAR_EXPRESSION "Sanitizer:|runtime error:")

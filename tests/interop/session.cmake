@@ -7,10 +7,10 @@ add_test(NAME interop/session
          COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/session.sh $<TARGET_FILE:session_driver>
                  $<TARGET_FILE:make_node_bundle> $<TARGET_FILE:knode>
                  $<TARGET_FILE:kregistry>)
-set_tests_properties(interop/session PROPERTIES LABELS interop TIMEOUT 300 SKIP_RETURN_CODE 77
+set_tests_properties(interop/session PROPERTIES LABELS interop TIMEOUT 600 SKIP_RETURN_CODE 77
                      FAIL_REGULAR_EXPRESSION "Sanitizer:|runtime error:")
 add_test(NAME interop/hostile_node
          COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/hostile_node.sh $<TARGET_FILE:session_driver>
                  $<TARGET_FILE:make_node_bundle> $<TARGET_FILE:knode>)
-set_tests_properties(interop/hostile_node PROPERTIES LABELS interop TIMEOUT 300
+set_tests_properties(interop/hostile_node PROPERTIES LABELS interop TIMEOUT 600
                      FAIL_REGULAR_EXPRESSION "Sanitizer:|runtime error:")
