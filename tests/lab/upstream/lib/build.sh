@@ -37,6 +37,7 @@ recipe_digest() {
             flannel) find "$HERE/go/tencent-stub" -type f | sort | xargs cat ;;
             pause) echo "$UPSTREAM_K8S" ;;
         esac
+        [[ $(type -t "recipe_inputs_$name") != function ]] || "recipe_inputs_$name"
         case $function in
             recipe_kubernetes_substitutes) declare -f kube_flags && echo "${STAGING_SUBSTITUTES[$UPSTREAM_K8S]}" ;;
         esac
@@ -94,15 +95,18 @@ lane_run() {
 }
 
 build_components() {
-    local lane_a lane_b failed=0 missing=() name
-    for name in "${LANE_A[@]}" "${LANE_B[@]}"; do
+    local lane_a lane_b failed=0 missing=() optional more_a more_b name
+    mapfile -t optional < <(group_components)
+    mapfile -t more_a < <(group_components | sed -n 'n;p')
+    mapfile -t more_b < <(group_components | sed -n 'p;n')
+    for name in "${LANE_A[@]}" "${LANE_B[@]}" "${optional[@]}"; do
         [[ -d $(component_dir "$name") ]] || missing+=("$name")
     done
     ((${#missing[@]})) || return 0
     say "building ${#missing[@]} components from source for Kubernetes v$UPSTREAM_K8S (about 13 minutes when all are new)"
-    lane_run "${LANE_A[@]}" &
+    lane_run "${LANE_A[@]}" "${more_a[@]}" &
     lane_a=$!
-    lane_run "${LANE_B[@]}" &
+    lane_run "${LANE_B[@]}" "${more_b[@]}" &
     lane_b=$!
     wait $lane_a || failed=1
     wait $lane_b || failed=1

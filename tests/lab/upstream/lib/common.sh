@@ -44,6 +44,14 @@ declare -A GO_VERSION=(
     [registry]=1.23.12 [crane]=1.24.7 [oras]=1.25.12 [upstreamd]=1.23.12 [hello]=1.23.12
 )
 
+# Optional groups, each a file lib/groups/NAME.sh (README.md says what is in it): built and served only where
+# --with or UPSTREAM_WITH names them.
+UPSTREAM_WITH=${UPSTREAM_WITH:-}
+declare -A GROUP_NEEDS=() GROUP_COMPONENTS=() GROUP_IMAGES=()
+# shellcheck disable=SC2034 # for other parts
+declare -A IMAGE_REF=() IMAGE_BASE=() IMAGE_ENTRYPOINT=() IMAGE_USER=()
+WITH_GROUPS=()
+
 KUBE_PROGRAMS=(kubeadm kubelet kubectl kube-apiserver kube-controller-manager kube-scheduler kube-proxy)
 
 die() {
@@ -91,4 +99,41 @@ process_start() {
 
 sha256_of() {
     sha256sum "$1" | cut -d' ' -f1
+}
+
+# groups_select LIST: WITH_GROUPS becomes the groups that "a,b" names and those that they need, needed first.
+groups_select() {
+    local name
+    local -a names
+    WITH_GROUPS=()
+    IFS=, read -ra names <<<"$1"
+    for name in "${names[@]}"; do
+        group_add "$name"
+    done
+}
+
+group_add() {
+    local need
+    [[ -n ${GROUP_COMPONENTS[$1]:-} ]] || die "no group $1 (--with): there are $(printf '%s\n' "${!GROUP_COMPONENTS[@]}" | sort | xargs)"
+    [[ " ${WITH_GROUPS[*]} " != *" $1 "* ]] || return 0
+    for need in ${GROUP_NEEDS[$1]:-}; do
+        group_add "$need"
+    done
+    WITH_GROUPS+=("$1")
+}
+
+# group_images: the images of the chosen groups
+group_images() {
+    local name
+    for name in "${WITH_GROUPS[@]}"; do
+        echo "${GROUP_IMAGES[$name]:-}"
+    done | xargs -r -n 1
+}
+
+# group_components: what the chosen groups are made of beyond what is built anyway, each once
+group_components() {
+    local name
+    for name in "${WITH_GROUPS[@]}"; do
+        echo "${GROUP_COMPONENTS[$name]}"
+    done | xargs -r -n 1 | awk -v built=" ${LANE_A[*]} ${LANE_B[*]} " 'NF && !seen[$0]++ && !index(built, " " $0 " ")'
 }

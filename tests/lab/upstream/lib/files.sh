@@ -111,3 +111,25 @@ build_files() {
     mv "$dir.partial" "$dir"
     printf '%-30s %-21s %4d s\n' "release files" "for v$UPSTREAM_K8S" $((EPOCHSECONDS - began)) >&2
 }
+
+# The files of an optional group, made by its files_NAME: $dir/github is github.com, $dir/web/HOST any other host.
+group_files_dir() {
+    local component digest
+    digest=$({
+        declare -f archive "files_$1" 2>/dev/null || true
+        for component in ${GROUP_COMPONENTS[$1]}; do
+            basename "$(component_dir "$component")"
+        done
+    } | sha256sum | cut -c1-12)
+    echo "$UPSTREAM_CACHE/files/group-$1-$digest"
+}
+
+build_group_files() {
+    local dir
+    dir=$(group_files_dir "$1")
+    [[ ! -d $dir ]] || return 0
+    rm -rf "$dir.partial"
+    mkdir -p "$dir.partial"
+    [[ $(type -t "files_$1") != function ]] || "files_$1" "$dir.partial"
+    mv "$dir.partial" "$dir"
+}

@@ -17,6 +17,7 @@ image_ref() {
         flannel | flannel-cni-plugin) echo "docker.io/flannel/$1:v$(component_version "$1")" ;;
         haproxy) echo "docker.io/library/haproxy:$(component_version haproxy)" ;;
         hello) echo "docker.io/kpacklab/hello:1" ;;
+        *) echo "${IMAGE_REF[$1]}" ;;
     esac
 }
 
@@ -27,6 +28,7 @@ image_style() {
 image_base() {
     case $1 in
         kube-proxy | flannel | flannel-cni-plugin) echo debian-base ;;
+        *) echo "${IMAGE_BASE[$1]:-}" ;;
     esac
 }
 
@@ -36,8 +38,8 @@ image_arches() {
 
 # image_fill NAME ARCH ROOT: the files of the image's own layer.
 image_fill() {
-    local name=$1 arch=$2 root=$3 from
-    from=$(component_dir "$name")
+    local name=$1 arch=$2 root=$3 from=""
+    [[ $(type -t "fill_$name") == function ]] || from=$(component_dir "$name")
     case $name in
         kube-*) install -D -m 0755 "$from/$name" "$root/usr/local/bin/$name" ;;
         pause) install -D -m 0755 "$from/pause" "$root/pause" ;;
@@ -50,6 +52,7 @@ image_fill() {
         flannel-cni-plugin) install -D -m 0755 "$from/flannel" "$root/flannel" ;;
         haproxy) cp -a "$from/root/." "$root/" ;;
         hello) install -D -m 0755 "$from/hello-$arch" "$root/hello" ;;
+        *) "fill_$name" "$root" ;;
     esac
     [[ -z $(image_base "$name") && $name != pause ]] || return 0
     mkdir -p "$root/etc"
@@ -70,9 +73,10 @@ image_config() {
         flannel-cni-plugin) entrypoint=/flannel ;;
         haproxy) entrypoint=haproxy user=99:99 ;;
         hello) entrypoint=/hello user=65532:65532 ;;
+        *) entrypoint=${IMAGE_ENTRYPOINT[$1]:-} user=${IMAGE_USER[$1]:-} ;;
     esac
     jq -cn --arg e "$entrypoint" --arg u "$user" --arg p "PATH=$path" \
-        '{Env: [$p], Entrypoint: [$e], WorkingDir: "/", Labels: {"org.opencontainers.image.vendor": "kpack lab"}} + if $u == "" then {} else {User: $u} end'
+        '{Env: [$p], Entrypoint: (if $e == "" then null else [$e] end), WorkingDir: "/", Labels: {"org.opencontainers.image.vendor": "kpack lab"}} + if $u == "" then {} else {User: $u} end'
 }
 
 image_digest() {
@@ -80,13 +84,32 @@ image_digest() {
     base=$(image_base "$name")
     {
         declare -f image_fill image_config image_style image_layer image_child image_attestation blob_add media_type
-        basename "$(component_dir "$name")" "${base:+$(component_dir "$base")}"
+        if [[ $(type -t "fill_$name") == function ]]; then
+            group_image_inputs "$name"
+        else
+            basename "$(component_dir "$name")" "${base:+$(component_dir "$base")}"
+        fi
         image_ref "$name"
     } | sha256sum | cut -c1-12
 }
 
+# group_image_inputs NAME: an image of a group is made of its own function and components of the group.
+group_image_inputs() {
+    local name=$1 group component
+    declare -f "fill_$name"
+    echo "${IMAGE_ENTRYPOINT[$name]:-} ${IMAGE_USER[$name]:-} ${IMAGE_BASE[$name]:-}"
+    for group in "${!GROUP_IMAGES[@]}"; do
+        [[ " ${GROUP_IMAGES[$group]} " == *" $name "* ]] || continue
+        for component in ${GROUP_COMPONENTS[$group]}; do
+            component_dir "$component"
+        done
+    done | sed 's,.*/,,'
+}
+
 image_dir() {
-    echo "$UPSTREAM_CACHE/images/$1-$(component_version "$1")-$(image_digest "$1")"
+    local version=${IMAGE_REF[$1]:-}
+    version=${version##*:}
+    echo "$UPSTREAM_CACHE/images/$1-${version:-$(component_version "$1")}-$(image_digest "$1")"
 }
 
 media_type() {
@@ -182,12 +205,13 @@ image_build() {
 }
 
 build_images() {
-    local name began
-    for name in "${IMAGES[@]}"; do
+    local name began optional
+    mapfile -t optional < <(group_images)
+    for name in "${IMAGES[@]}" "${optional[@]}"; do
         [[ ! -d $(image_dir "$name") ]] || continue
         began=$EPOCHSECONDS
         image_build "$name"
-        printf '%-30s %-21s %4d s\n' "image $name" "$(component_version "$name")" $((EPOCHSECONDS - began)) >&2
+        printf '%-30s %-21s %4d s\n' "image $name" "$(image_ref "$name" | sed 's,.*:,,')" $((EPOCHSECONDS - began)) >&2
     done
 }
 

@@ -4,10 +4,47 @@
 # What kpack is told about this upstream: a release file with the real names and this upstream's
 # checksums and digests, and a mirrors file that points the real names here.
 
+# Hosts that optional groups have files of, and the registries: all are here under their own names.
+WEB_HOSTS=(get.helm.sh helm.cilium.io raw.githubusercontent.com)
+REGISTRIES=(registry.k8s.io docker.io quay.io ghcr.io)
+
+# release_template: the template with the parts of the chosen groups, templates/groups/NAME.PART.in, in their places
+release_template() {
+    local line addons
+    addons=$(group_parts addons)
+    while IFS= read -r line; do
+        case $line in
+            "@GROUPS release@") group_parts release ;;
+            "@GROUPS networks@") group_parts networks ;;
+            "@ADDONS@") printf '    addons:%s\n' "${addons:+$'\n'}${addons:- \{\}}" ;;
+            *) printf '%s\n' "$line" ;;
+        esac
+    done <"$HERE/templates/release.yaml.in"
+}
+
+group_parts() {
+    local name file
+    for name in "${WITH_GROUPS[@]}"; do
+        file=$HERE/templates/groups/$name.$1.in
+        [[ ! -f $file ]] || cat "$file"
+    done
+}
+
+# release_url_file URL: where the file of that URL lies in the cache
+release_url_file() {
+    local path=web/${1#https://} name folder
+    path=${path/#web\/dl.k8s.io\//dl/}
+    path=${path/#web\/github.com\//github/}
+    for name in "" "${WITH_GROUPS[@]}"; do
+        folder=$(if [[ -n $name ]]; then group_files_dir "$name"; else files_dir; fi)
+        [[ ! -f $folder/$path ]] || echo "$folder/$path"
+    done | sed -n 1p
+}
+
 # Fills templates/release.yaml.in for $UPSTREAM_K8S: @REF@ and @DIGEST@ from the image named on the
 # line, @SHA256@ from the file that the url above it names.
 release_entry() {
-    local line name="" version="" url="" k8s_minor=${UPSTREAM_K8S%.*} api=v1beta3 file containerd_config=2
+    local line name="" version="" url="" tag k8s_minor=${UPSTREAM_K8S%.*} api=v1beta3 file containerd_config=2
     ((${k8s_minor#1.} <= 30)) || api=v1beta4
     [[ $(component_version containerd) == 1.* ]] || containerd_config=3
     while IFS= read -r line; do
@@ -20,7 +57,11 @@ release_entry() {
         line=${line//@CNI_PLUGINS@/$(component_version cni-plugins)}
         line=${line//@ETCD@/$(component_version etcd)}
         line=${line//@FLANNEL@/$(component_version flannel)}
-        [[ ! $line =~ name:\ ([a-z-]+),\ ref ]] || name=${BASH_REMATCH[1]}
+        while [[ $line =~ @VERSION\ ([a-z0-9-]+)@ ]]; do
+            tag=${BASH_REMATCH[0]}
+            line=${line//"$tag"/$(component_version "${BASH_REMATCH[1]}")}
+        done
+        [[ ! $line =~ name:\ ([a-z0-9-]+),\ ref ]] || name=${BASH_REMATCH[1]}
         [[ ! $line =~ version:\ \"([^\"]+)\" ]] || version=${BASH_REMATCH[1]}
         [[ ! $line =~ url:\ (.+)$ ]] || url=${BASH_REMATCH[1]}
         if [[ $line == *@REF@* ]]; then
@@ -30,13 +71,12 @@ release_entry() {
         if [[ $line == *@SHA256@* ]]; then
             url=${url//\{version\}/$version}
             url=${url//\{arch\}/amd64}
-            file=${url/#https:\/\/dl.k8s.io/$(files_dir)/dl}
-            file=${file/#https:\/\/github.com/$(files_dir)/github}
+            file=$(release_url_file "$url")
             [[ -f $file ]] || die "the template names $url, which is not built: run 'up' or 'build' first"
             line=${line//@SHA256@/$(sha256_of "$file")}
         fi
         printf '%s\n' "$line"
-    done <"$HERE/templates/release.yaml.in"
+    done < <(release_template)
 }
 
 cmd_release_file() {
@@ -58,7 +98,7 @@ cmd_release_file() {
 
 # The CA and the password are copied beside the mirrors file, which names them relative to itself.
 cmd_mirrors_file() {
-    local out=$1 folder name
+    local out=$1 folder name host
     folder=$(dirname "$out")
     name=$(basename "$out" .yaml)
     [[ -f $UPSTREAM_DIR/tls/ca.pem ]] || die "no certificates yet: run 'up' first"
@@ -70,8 +110,8 @@ kind: kpack.mirrors/v1
 mirrors:
   - {from: "https://dl.k8s.io/", to: "https://dl.localhost:$UPSTREAM_PORT/", ca: $name-ca.pem}
   - {from: "https://github.com/", to: "https://github.localhost:$UPSTREAM_PORT/", ca: $name-ca.pem}
-  - {from: "registry.k8s.io", to: "$REGISTRY/registry.k8s.io", ca: $name-ca.pem}
-  - {from: "docker.io", to: "$REGISTRY/docker.io", ca: $name-ca.pem}
+$(for host in "${WEB_HOSTS[@]}"; do echo "  - {from: \"https://$host/\", to: \"https://web.localhost:$UPSTREAM_PORT/$host/\", ca: $name-ca.pem}"; done)
+$(for host in "${REGISTRIES[@]}"; do echo "  - {from: \"$host\", to: \"$REGISTRY/$host\", ca: $name-ca.pem}"; done)
   - {from: "private.example", to: "$REGISTRY/private", ca: $name-ca.pem, username: lab, password_file: $name-password, realms: ["auth.localhost:$UPSTREAM_PORT"]}
 END
     mv "$out.partial" "$out"

@@ -6,7 +6,7 @@
 # pid and start time in $UPSTREAM_DIR/run.
 
 SERVICES=(upstreamd nginx registry)
-HOST_NAMES=(dl cdn github objects auth blobs fault registry)
+HOST_NAMES=(dl cdn github objects auth blobs fault registry web)
 REGISTRY=registry.localhost:$UPSTREAM_REGISTRY_PORT
 
 certificates() {
@@ -146,8 +146,18 @@ served_versions() {
     printf '%s\n' "${K8S_VERSIONS[@]}"
 }
 
+# served_groups: those that were asked for now or before, as far as they are still in the cache
+served_groups() {
+    local name
+    [[ ! -f $UPSTREAM_DIR/served-with ]] || while read -r name; do
+        [[ -z ${GROUP_COMPONENTS[$name]:-} || ! -d $(group_files_dir "$name") ]] || echo "$name"
+    done <"$UPSTREAM_DIR/served-with"
+    ((${#WITH_GROUPS[@]} == 0)) || printf '%s\n' "${WITH_GROUPS[@]}"
+}
+
 publish() {
-    local version name served
+    local version name served with
+    mapfile -t with < <(served_groups | sort -u)
     mapfile -t served < <(served_versions | sort -uV)
     rm -rf "$UPSTREAM_DIR/www.new" "$UPSTREAM_DIR/www.old"
     mkdir -p "$UPSTREAM_DIR/www.new"
@@ -155,16 +165,23 @@ publish() {
         UPSTREAM_K8S=$version
         cp -rs --remove-destination "$(files_dir)"/. "$UPSTREAM_DIR/www.new"
     done
+    for name in "${with[@]}"; do
+        cp -rs --remove-destination "$(group_files_dir "$name")"/. "$UPSTREAM_DIR/www.new"
+    done
     [[ ! -d $UPSTREAM_DIR/www ]] || mv "$UPSTREAM_DIR/www" "$UPSTREAM_DIR/www.old"
     mv "$UPSTREAM_DIR/www.new" "$UPSTREAM_DIR/www"
     rm -rf "$UPSTREAM_DIR/www.old"
     printf '%s\n' "${served[@]}" >"$UPSTREAM_DIR/served"
+    ((${#with[@]} == 0)) || printf '%s\n' "${with[@]}" >"$UPSTREAM_DIR/served-with"
     start_all
     for version in "${K8S_VERSIONS[@]}"; do
         UPSTREAM_K8S=$version
         for name in "${IMAGES[@]}"; do
             push_image "$(image_dir "$name")" "$REGISTRY/$(image_ref "$name")"
         done
+    done
+    for name in $(group_images); do
+        push_image "$(image_dir "$name")" "$REGISTRY/$(image_ref "$name")"
     done
     push_image "$(image_dir hello)" "$REGISTRY/private/hello:1"
 }
@@ -200,7 +217,7 @@ cmd_down() {
         service_stop "$name"
     done
     hosts_remove
-    rm -f "$UPSTREAM_DIR/served"
+    rm -f "$UPSTREAM_DIR/served" "$UPSTREAM_DIR/served-with"
     say "down"
 }
 
