@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "manifests/yaml.h"
+#include "core/mem.h"
 
 #define KP_SECURITY_NAMESPACES_MAX 64
 
@@ -23,8 +23,5 @@ struct kp_security {
     unsigned tls; /* the least version: 12 or 13 */
 };
 
-/* map: NULL for all defaults. Texts are copied into the arena. */
-KP_CHECK int kp_security_read(struct kp_security *out, const struct kp_yaml *map,
-                              struct kp_arena *arena, struct kp_err *err);
 /* "pod_security: off, audit: false": the ways out that were taken; "" where none; kp_free. */
 char *kp_security_ways_out(const struct kp_security *security);

@@ -336,7 +336,7 @@ int kp_yaml_fail(const struct kp_yaml *at, struct kp_err *err, const char *fmt, 
     return fail_with(at, err, text);
 }
 
-static bool is_null(const struct kp_yaml *node)
+bool kp_yaml_is_null(const struct kp_yaml *node)
 {
     return node->type == KP_YAML_SCALAR && node->plain &&
            (*node->text == '\0' || strcmp(node->text, "~") == 0 || strcmp(node->text, "null") == 0);
@@ -348,7 +348,7 @@ const struct kp_yaml *kp_yaml_get(const struct kp_yaml *map, const char *key)
         return NULL;
     for (size_t i = 0; i < map->count; i++)
         if (strcmp(map->keys[i], key) == 0)
-            return is_null(map->items[i]) ? NULL : map->items[i];
+            return kp_yaml_is_null(map->items[i]) ? NULL : map->items[i];
     return NULL;
 }
 
@@ -489,7 +489,7 @@ const char **kp_yaml_texts(struct kp_yaml_reader *r, const char *key, size_t max
         kp_yaml_complain(r, key, "at most %zu are allowed", max);
     for (size_t i = 0; i < n && !r->failed; i++) {
         const struct kp_yaml *item = value->type == KP_YAML_LIST ? value->items[i] : value;
-        if (item->type != KP_YAML_SCALAR || is_null(item))
+        if (item->type != KP_YAML_SCALAR || kp_yaml_is_null(item))
             complain(r, item, "a text is needed");
         else
             out[i] = item->text;

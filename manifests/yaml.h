@@ -43,6 +43,7 @@ char *kp_yaml_json(const struct kp_yaml *node);
 /* Sets "NAME:LINE:COL: path: text" as KP_USAGE; returns -1. */
 int kp_yaml_fail(const struct kp_yaml *at, struct kp_err *err, const char *fmt, ...)
     KP_PRINTF(3, 4);
+bool kp_yaml_is_null(const struct kp_yaml *node); /* ~, null, nothing */
 const struct kp_yaml *kp_yaml_get(const struct kp_yaml *map,
                                   const char *key); /* NULL where missing or null (~) */
 

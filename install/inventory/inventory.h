@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * hosts.yaml: which nodes there are, how they are reached, what the cluster shall be; in our own
- * form or Kubespray's (install/inventory/kubespray.h). docs/inventory.md documents every key.
+ * form or Kubespray's (install/inventory/kubespray.h). Every key is a row of
+ * install/inventory/keys_table.c, which docs/inventory.md is made from.
  * Errors: hosts.yaml:14:7: nodes[2].address: …
  */
 #pragma once
 
 #include "bundle/manifest.h"
-#include "install/security.h"
 #include "install/inventory/etcd_options.h"
+#include "install/inventory/keys.h"
+#include "install/security.h"
 #include "install/session/session.h"
 
 #define KP_NODES_MAX 1000
 #define KP_LABELS_MAX 64
+#define KP_TEXTS_MAX 64
 
-struct kp_pair {
-    const char *key, *value;
-};
+enum kp_sudo { KP_SUDO_UNSAID, KP_SUDO_AUTO, KP_SUDO_NOPASSWD, KP_SUDO_PASSWORD, KP_SUDO_NONE };
 struct kp_taint {
     const char *key, *value, *effect; /* NoSchedule, PreferNoSchedule, NoExecute */
 };
@@ -26,7 +27,8 @@ struct kp_node {
     unsigned roles;      /* KP_ROLE_* */
     bool mirror;         /* keeps the bundle and serves it */
     struct kp_ssh_target ssh;
-    bool ask_password; /* `sudo: password`: asked for once per run, put into ssh.sudo_password */
+    unsigned sudo_word; /* enum kp_sudo, as it was read last */
+    bool ask_password;  /* `sudo: password`: asked for once per run, put into ssh.sudo_password */
     struct kp_pair *labels;
     size_t label_count;
     struct kp_taint *taints; /* NULL and taints_set false: the role's default */
@@ -40,6 +42,7 @@ struct kp_inventory {
     const char *notes; /* of a Kubespray inventory: lines about what was not taken over; or NULL */
     const char
         *cluster; /* DNS label; names the endpoint <cluster>.kpack.internal and the state folder */
+    struct kp_node ssh_defaults; /* its ssh only */
     struct kp_node *nodes; /* control planes first, etcd alone last, else the order of the file */
     size_t node_count, control_plane_count;
     struct {

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 kp_unit(network kp_install)
 kp_unit(inventory kp_install)
+kp_unit(keys kp_install)
 kp_unit(kubespray kp_install)
 kp_unit(cis kp_install)
 target_compile_definitions(test_kubespray PRIVATE KP_SOURCE_DIR="${CMAKE_SOURCE_DIR}")

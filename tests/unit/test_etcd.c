@@ -150,7 +150,7 @@ Test(etcd, options_of_the_inventory)
     cr_expect_str_eq(external->nodes[2].name, "e9", "etcd alone stands last");
     cr_assert_eq(load(&stacked, "", "worker", &err), 0, "%s", err.message);
     cr_expect_not(stacked->etcd.external);
-    cr_expect_eq(stacked->etcd.quota_bytes, KP_ETCD_QUOTA_DEFAULT);
+    cr_expect_eq(stacked->etcd.quota_bytes, ((uint64_t)2 << 30));
     cr_expect_null(stacked->etcd.backup_schedule);
     cr_expect_eq(kp_inventory_members(stacked), 3);
 }

@@ -94,6 +94,23 @@ Test(inventory, says_line_column_and_field)
         {HEAD CP "mirror: {folder: relative}\n", "absolute path"},
         {"all:\n  hosts: {}\n", "kube_control_plane has no hosts"},
         {HEAD HEAD CP, "cluster"},
+        {HEAD CP "etcd: {bakup: {}}\n", ":4:8: etcd.bakup: unknown key, did you mean 'backup'?"},
+        {HEAD CP "etcd: {backup: {keep: 0}}\n", "whole number from 1 to 1000 is needed, not '0'"},
+        {HEAD CP "etcd: {quota_bytes: 9GiB}\n", "size from 64MiB to 8GiB is needed"},
+        {HEAD CP "etcd: {election_ms: 200}\n", ":4:21: etcd.election_ms: 200 is less than 5"},
+        {HEAD CP "etcd: {mode: external}\n", "needs nodes with the role etcd"},
+        {HEAD CP "etcd: [a]\n", "a mapping (key: value) is needed"},
+        {HEAD CP "kubernetes: {resolvers: [10.0.0.1, dns]}\n", "resolvers[1]: dns is not an IP"},
+        {HEAD CP "kubernetes: {kubelet: {readOnlyPort: 1}}\n", "set by kinstall itself"},
+        {HEAD CP "security: {tls: \"1.1\"}\n", "one of 1.2, 1.3 is needed"},
+        {HEAD CP "security: {audit: \"true\"}\n", "true or false is needed"},
+        {HEAD CP "security: {pod_security_exempt: [a.b]}\n", "not a namespace"},
+        {HEAD "nodes: [{name: c, address: 10.0.0.1, roles: [control-plane], labels: {a: -}}]\n",
+         "labels.a: - is not a label value"},
+        {HEAD "nodes: [{name: c, address: 10.0.0.1, roles: [control-plane], labels: {-: a}}]\n",
+         "- is not a label name"},
+        {HEAD "nodes: [{name: c, address: 10.0.0.1, roles: [control-plane], taints: [a:No]}]\n",
+         "a taint is needed"},
     };
     for (size_t i = 0; i < KP_COUNT(bad); i++) {
         kp_auto(kp_inventory) inventory = NULL;

@@ -77,7 +77,7 @@ static void fill_sample(struct sample *s, const char *version, const char *api)
     s->inventory = (struct kp_inventory){
         .cluster = "demo", .nodes = s->nodes, .node_count = 3, .control_plane_count = 1};
     s->inventory.etcd = (struct kp_etcd_options){
-        .quota_bytes = KP_ETCD_QUOTA_DEFAULT, .heartbeat_ms = 100, .election_ms = 1000};
+        .quota_bytes = ((uint64_t)2 << 30), .heartbeat_ms = 100, .election_ms = 1000};
     s->inventory.kubernetes.endpoint = "local";
     s->inventory.kubernetes.pods = "10.233.64.0/18";
     s->inventory.kubernetes.services = "10.233.0.0/18";
