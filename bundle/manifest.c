@@ -12,6 +12,8 @@ static const struct {
     {"etcd", KP_ROLE_ETCD},
 };
 
+const char *const kp_addon_check_kinds[] = {"condition", "items", "admit", "volume", NULL};
+
 struct kp_manifest *kp_manifest_new(void)
 {
     struct kp_manifest *manifest = kp_alloc(sizeof(*manifest));

@@ -17,6 +17,7 @@
 #define KP_ARCHES_MAX 8
 #define KP_PROGRAMS_MAX 64
 #define KP_REPLACES_MAX 64
+#define KP_CHECK_TEXT_MAX 8192
 #define KP_NAME_MAX 128
 #define KP_TEXT_MAX 2048 /* origins, licences, reasons */
 #define KP_PATH_MAX 1024
@@ -85,7 +86,17 @@ struct kp_cluster_manifest { /* YAML that is applied to the cluster */
         const char *kind, *namespace_, *name; /* "daemonset" "kube-flannel" "kube-flannel-ds" */
     } * wait;
     size_t wait_count;
+    const char *addon;   /* what `kinstall remove-addon` takes; NULL: the network's */
+    const char *version; /* of the add-on; NULL: it has none */
+    const struct kp_addon_check {
+        const char *kind;    /* of kp_addon_check_kinds */
+        const char *subject; /* docs/releases.md says what stands there for each kind */
+        const char *what;    /* for people: "metrics of every node" */
+    } * checks;
+    size_t check_count;
 };
+/* "condition", "items", "admit", "volume"; NULL-terminated. */
+extern const char *const kp_addon_check_kinds[];
 
 struct kp_base {
     struct kp_digest id;

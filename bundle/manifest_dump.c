@@ -129,6 +129,19 @@ static json_t *dump_waits(const struct kp_cluster_manifest *manifest)
     return out;
 }
 
+static json_t *dump_checks(const struct kp_cluster_manifest *manifest)
+{
+    json_t *out = json_array();
+    for (size_t i = 0; i < manifest->check_count; i++) {
+        json_t *item = json_object();
+        set_text(item, "kind", manifest->checks[i].kind);
+        set_text(item, "subject", manifest->checks[i].subject);
+        set_text(item, "what", manifest->checks[i].what);
+        json_array_append_new(out, item);
+    }
+    return out;
+}
+
 static json_t *dump_manifest(const struct kp_manifest *m, size_t i)
 {
     const struct kp_cluster_manifest *manifest = &m->manifests[i];
@@ -140,6 +153,12 @@ static json_t *dump_manifest(const struct kp_manifest *m, size_t i)
     set_text(out, "origin", manifest->origin);
     json_object_set_new(out, "replace", dump_replaces(manifest));
     json_object_set_new(out, "wait", dump_waits(manifest));
+    if (manifest->addon)
+        set_text(out, "addon", manifest->addon);
+    if (manifest->version)
+        set_text(out, "version", manifest->version);
+    if (manifest->check_count)
+        json_object_set_new(out, "checks", dump_checks(manifest));
     return out;
 }
 

@@ -269,6 +269,28 @@ static void parse_waits(struct parsing *p, struct kp_json_reader *r,
     manifest->wait_count = n;
 }
 
+static bool check_kind_rule(const char *text)
+{
+    return has_text(kp_addon_check_kinds, text);
+}
+
+static void parse_checks(struct parsing *p, struct kp_json_reader *r,
+                         struct kp_cluster_manifest *manifest)
+{
+    const json_t *array = NULL;
+    size_t n = kp_json_array(r, "checks", KP_REPLACES_MAX, true, &array);
+    struct kp_addon_check *out = kp_arena_array(p->m->arena, n, sizeof(*out));
+    for (size_t i = 0; i < n && !r->failed; i++) {
+        struct kp_json_reader item = kp_json_element(r, "checks", array, i);
+        out[i].kind = read_ruled(&item, "kind", check_kind_rule, "condition, items, admit, volume");
+        out[i].subject = kp_json_text(&item, "subject", KP_CHECK_TEXT_MAX);
+        out[i].what = read_plain(&item, "what");
+        r->failed = kp_json_finish(&item) < 0;
+    }
+    manifest->checks = out;
+    manifest->check_count = n;
+}
+
 static void parse_cluster_manifest(struct parsing *p, struct kp_json_reader *r, size_t i)
 {
     struct kp_cluster_manifest *manifest = &p->m->manifests[i];
@@ -279,6 +301,11 @@ static void parse_cluster_manifest(struct parsing *p, struct kp_json_reader *r, 
     manifest->origin = read_plain(r, "origin");
     parse_replaces(p, r, manifest);
     parse_waits(p, r, manifest);
+    if (json_object_get(r->object, "addon"))
+        manifest->addon = read_name(r, "addon");
+    if (json_object_get(r->object, "version"))
+        manifest->version = read_ruled(r, "version", kp_version_ok, "a version");
+    parse_checks(p, r, manifest);
     check_blob(p->m, r, "blob", &manifest->blob, manifest->size);
 }
 

@@ -187,7 +187,7 @@ static int read_image(struct reading *in, const struct kp_yaml *node, void *out)
 
 static int read_replace(struct reading *in, const struct kp_yaml *node, void *out)
 {
-    static const char *const values[] = {"pods", "services", "cluster", NULL};
+    static const char *const values[] = {"pods", "services", "cluster", "leave", NULL};
     struct kp_replace *replace = out;
     struct kp_yaml_reader r = kp_yaml_read(node, in->err);
     replace->find = kp_yaml_text_required(&r, "find");
@@ -209,6 +209,19 @@ static int read_wait(struct reading *in, const struct kp_yaml *node, void *out)
     return kp_yaml_finish(&r);
 }
 
+static int read_check(struct reading *in, const struct kp_yaml *node, void *out)
+{
+    struct kp_addon_check *check = out;
+    struct kp_yaml_reader r = kp_yaml_read(node, in->err);
+    kp_yaml_text_required(&r, "kind");
+    check->kind = kp_addon_check_kinds[kp_yaml_choice(&r, "kind", kp_addon_check_kinds, 0)];
+    check->subject = kp_yaml_text_required(&r, "subject");
+    check->what = kp_yaml_text_required(&r, "what");
+    if (!r.failed && (strlen(check->subject) >= KP_CHECK_TEXT_MAX || !check->subject[0]))
+        kp_yaml_complain(&r, "subject", "1 to %d bytes are needed", KP_CHECK_TEXT_MAX - 1);
+    return kp_yaml_finish(&r);
+}
+
 static int read_manifest(struct reading *in, const struct kp_yaml *node, void *out)
 {
     struct kp_release_manifest *manifest = out;
@@ -220,7 +233,9 @@ static int read_manifest(struct reading *in, const struct kp_yaml *node, void *o
         manifest->sha256 = read_digest(&r, "sha256");
     if (READ_ELEMENTS(in, &r, "replace", 32, read_replace, &manifest->replace,
                       &manifest->replace_count) < 0 ||
-        READ_ELEMENTS(in, &r, "wait", 32, read_wait, &manifest->wait, &manifest->wait_count) < 0)
+        READ_ELEMENTS(in, &r, "wait", 32, read_wait, &manifest->wait, &manifest->wait_count) < 0 ||
+        READ_ELEMENTS(in, &r, "checks", 32, read_check, &manifest->checks, &manifest->check_count) <
+            0)
         return -1;
     return kp_yaml_finish(&r);
 }

@@ -58,6 +58,8 @@ struct kp_release_manifest {
     size_t replace_count;
     struct kp_wait *wait;
     size_t wait_count;
+    struct kp_addon_check *checks;
+    size_t check_count;
 };
 struct kp_release_part { /* a network or an add-on; or the release's own files and images */
     const char *name, *version;
@@ -110,6 +112,8 @@ KP_CHECK int kp_releases_find(const struct kp_releases *releases, const char *ku
 /* KP_USAGE where it is not there, with what there is. */
 KP_CHECK int kp_release_network(const struct kp_release *release, const char *name,
                                 const struct kp_release_part **out, struct kp_err *err);
+KP_CHECK int kp_release_addon(const struct kp_release *release, const char *name,
+                              const struct kp_release_part **out, struct kp_err *err);
 /* Replaces {version} and {arch}; arch may be NULL. In the arena. */
 const char *kp_release_expand(struct kp_arena *arena, const char *text, const char *version,
                               const char *arch);

@@ -106,20 +106,34 @@ int kp_releases_find(const struct kp_releases *releases, const char *kubernetes,
                    known_versions(arena, releases), nearest_release(releases, &version));
 }
 
-int kp_release_network(const struct kp_release *release, const char *name,
-                       const struct kp_release_part **out, struct kp_err *err)
+static int find_part(const struct kp_release *release, const struct kp_release_part *parts,
+                     size_t count, const char *kind, const char *name,
+                     const struct kp_release_part **out, struct kp_err *err)
 {
     kp_auto(kp_arena) arena = kp_arena_new();
     const char *known = "";
-    for (size_t i = 0; i < release->network_count; i++) {
-        *out = &release->networks[i];
+    for (size_t i = 0; i < count; i++) {
+        *out = &parts[i];
         if (strcmp((*out)->name, name) == 0)
             return 0;
         known = kp_arena_printf(arena, "%s%s%s", known, i ? ", " : "", (*out)->name);
     }
     *out = NULL;
-    return kp_fail_as(err, KP_USAGE, "unknown_network",
-                      "release v%s has no network '%s'; it has %s", release->version, name, known);
+    return kp_fail_as(err, KP_USAGE, kind[0] == 'n' ? "unknown_network" : "unknown_addon",
+                      "release v%s has no %s '%s'; it has %s", release->version, kind, name,
+                      *known ? known : "none");
+}
+
+int kp_release_network(const struct kp_release *release, const char *name,
+                       const struct kp_release_part **out, struct kp_err *err)
+{
+    return find_part(release, release->networks, release->network_count, "network", name, out, err);
+}
+
+int kp_release_addon(const struct kp_release *release, const char *name,
+                     const struct kp_release_part **out, struct kp_err *err)
+{
+    return find_part(release, release->addons, release->addon_count, "add-on", name, out, err);
 }
 
 const char *kp_release_expand(struct kp_arena *arena, const char *text, const char *version,

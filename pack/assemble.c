@@ -145,6 +145,10 @@ static void add_manifests(struct assembling *a)
             .replace_count = from->replace_count,
             .wait = from->wait,
             .wait_count = from->wait_count,
+            .addon = from->addon,
+            .version = from->version,
+            .checks = from->checks,
+            .check_count = from->check_count,
         };
         add_blob(a, &from->digest, from->size, TYPE_YAML);
     }

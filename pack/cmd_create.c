@@ -28,8 +28,8 @@ struct create_options {
     const char *k8s, *arch, *network, *release, *mirrors, *lock, *output, *key, *passphrase_fd,
         *cache, *split;
     const char *have, *expires;
-    struct kp_text_list images, image_files, manifests, packages, waived, libexec, bases, trusted,
-        revocations;
+    struct kp_text_list with, images, image_files, manifests, packages, waived, libexec, bases,
+        trusted, revocations;
     uint64_t jobs, level, serial;
     bool plan, unsigned_, json, quiet;
 };
@@ -40,6 +40,8 @@ const struct kp_option kp_create_options[] = {
     {"k8s", 0, KP_OPT_TEXT, FIELD(k8s), "VERSION", "v1.30 (its newest patch) or v1.30.14", 0},
     {"arch", 0, KP_OPT_TEXT, FIELD(arch), "LIST", "amd64,arm64 (default: this machine's)", 0},
     {"network", 0, KP_OPT_TEXT, FIELD(network), "NAME", "flannel (default) or none", 0},
+    {"with", 0, KP_OPT_LIST, FIELD(with), "NAME,…",
+     "add-ons of the release: metrics-server, local-path …", 0},
     {"image", 0, KP_OPT_LIST, FIELD(images), "REF", "a further image", 0},
     {"images", 0, KP_OPT_LIST, FIELD(image_files), "FILE", "further images, one per line", 0},
     {"manifest", 0, KP_OPT_LIST, FIELD(manifests), "FILE|URL", "YAML to apply to the cluster", 0},
@@ -150,6 +152,7 @@ static int make_plan(struct creating *c, struct kp_err *err)
         .kubernetes = o->k8s,
         .arches = o->arch ? o->arch : host_arch(),
         .network = o->network ? o->network : KP_DEFAULT_NETWORK,
+        .with = &o->with,
         .images = &o->images,
         .image_files = &o->image_files,
         .manifests = &o->manifests,
@@ -205,8 +208,9 @@ static int check_options(const struct create_options *o, struct kp_err *err)
 {
     if (!o->lock)
         return 0;
-    if (o->k8s || o->arch || o->network || o->release || o->images.count || o->image_files.count ||
-        o->waived.count || o->level || o->serial || o->expires || o->revocations.count)
+    if (o->k8s || o->arch || o->network || o->release || o->with.count || o->images.count ||
+        o->image_files.count || o->waived.count || o->level || o->serial || o->expires ||
+        o->revocations.count)
         return kp_fail(err, KP_USAGE,
                        "--lock decides what goes in; of the others only --manifest, --package and "
                        "--libexec can stand beside it, to find files again");

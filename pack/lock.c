@@ -82,6 +82,16 @@ static json_t *image_json(const struct kp_plan_image *image)
     return out;
 }
 
+static json_t *checks_json(const struct kp_plan_manifest *manifest)
+{
+    json_t *out = json_array();
+    for (size_t i = 0; i < manifest->check_count; i++)
+        json_array_append_new(out, json_pack("{s:s, s:s, s:s}", "kind", manifest->checks[i].kind,
+                                             "subject", manifest->checks[i].subject, "what",
+                                             manifest->checks[i].what));
+    return out;
+}
+
 static json_t *manifest_json(const struct kp_plan_manifest *manifest)
 {
     json_t *out = json_object(), *replaces = json_array(), *waits = json_array();
@@ -100,6 +110,12 @@ static json_t *manifest_json(const struct kp_plan_manifest *manifest)
                                                manifest->wait[i].name));
     json_object_set_new(out, "replace", replaces);
     json_object_set_new(out, "wait", waits);
+    if (manifest->addon)
+        set_text(out, "addon", manifest->addon);
+    if (manifest->version)
+        set_text(out, "version", manifest->version);
+    if (manifest->check_count)
+        json_object_set_new(out, "checks", checks_json(manifest));
     return out;
 }
 
@@ -291,6 +307,21 @@ static void read_waits(struct kp_json_reader *r, struct kp_plan_manifest *manife
     manifest->wait = out;
 }
 
+static void read_checks(struct kp_json_reader *r, struct kp_plan_manifest *manifest)
+{
+    const json_t *array = NULL;
+    manifest->check_count = kp_json_array(r, "checks", 32, true, &array);
+    struct kp_addon_check *out = kp_arena_array(r->arena, manifest->check_count, sizeof(*out));
+    for (size_t i = 0; i < manifest->check_count && !r->failed; i++) {
+        struct kp_json_reader item = kp_json_element(r, "checks", array, i);
+        out[i].kind = read_text(&item, "kind");
+        out[i].subject = kp_json_text(&item, "subject", KP_CHECK_TEXT_MAX);
+        out[i].what = read_text(&item, "what");
+        end_element(r, &item);
+    }
+    manifest->checks = out;
+}
+
 static void read_manifests(struct kp_json_reader *r, struct kp_plan *plan)
 {
     const json_t *array;
@@ -308,6 +339,9 @@ static void read_manifests(struct kp_json_reader *r, struct kp_plan *plan)
         manifest->known = true;
         read_replaces(&item, manifest);
         read_waits(&item, manifest);
+        manifest->addon = kp_json_text_optional(&item, "addon", KP_NAME_MAX);
+        manifest->version = kp_json_text_optional(&item, "version", KP_NAME_MAX);
+        read_checks(&item, manifest);
         end_element(r, &item);
     }
 }

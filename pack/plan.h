@@ -67,6 +67,9 @@ struct kp_plan_manifest {
     size_t replace_count;
     const struct kp_wait *wait;
     size_t wait_count;
+    const char *addon, *version; /* as in the bundle's manifest; or NULL */
+    const struct kp_addon_check *checks;
+    size_t check_count;
 };
 struct kp_plan {
     struct kp_arena *arena;

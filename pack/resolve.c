@@ -217,6 +217,8 @@ static void add_release_manifest(struct resolving *r, const struct kp_release_ma
     to->replace_count = from->replace_count;
     to->wait = from->wait;
     to->wait_count = from->wait_count;
+    to->checks = from->checks;
+    to->check_count = from->check_count;
 }
 
 /* "https://x/y/my app.yaml?raw=1" -> "my-app"; two of one name get a number. */
@@ -234,7 +236,8 @@ static const char *manifest_name(struct resolving *r, const char *source)
     const char *first = name;
     size_t number = 1;
     for (size_t i = 0; i + 1 < r->plan->manifest_count; i++)
-        if (strcmp(r->plan->manifests[i].name, name) == 0) {
+        if (strcmp(r->plan->manifests[i].name, name) == 0 ||
+            (r->plan->manifests[i].addon && strcmp(r->plan->manifests[i].addon, name) == 0)) {
             name = kp_arena_printf(r->arena, "%s-%zu", first, ++number);
             i = (size_t)-1; // from the start, with the new name
         }
@@ -263,7 +266,7 @@ static int add_user_manifest(struct resolving *r, const char *source)
         if (kp_sha256_file(source, &to->digest, &to->size, r->err) < 0)
             return kp_wrap(r->err, "--manifest");
     }
-    to->name = manifest_name(r, source);
+    to->name = to->addon = manifest_name(r, source);
     return 0;
 }
 
@@ -277,6 +280,42 @@ static int add_part(struct resolving *r, const struct kp_release_part *part, con
         add_release_image(r, &part->images[i], why);
     for (size_t i = 0; i < part->manifest_count; i++)
         add_release_manifest(r, &part->manifests[i], part, why);
+    return 0;
+}
+
+/* The add-on's manifests are taken away together, by its name. */
+static int add_addon(struct resolving *r, const struct kp_release *release, const char *name)
+{
+    const struct kp_release_part *part;
+    size_t first = r->plan->manifest_count;
+    if (kp_release_addon(release, name, &part, r->err) < 0)
+        return kp_wrap(r->err, "--with");
+    const char *why = kp_arena_printf(r->arena, "add-on %s", part->name);
+    for (size_t i = 0; i < first; i++)
+        if (strcmp(r->plan->manifests[i].why, why) == 0)
+            return 0;
+    if (add_part(r, part, why) < 0)
+        return -1;
+    for (size_t i = first; i < r->plan->manifest_count; i++) {
+        r->plan->manifests[i].addon = part->name;
+        r->plan->manifests[i].version = part->version;
+    }
+    return 0;
+}
+
+static int add_addons(struct resolving *r, const struct kp_release *release)
+{
+    for (size_t i = 0; i < list_count(r->request->with); i++) {
+        struct kp_slice rest = kp_slice_of(r->request->with->items[i]), word;
+        while (rest.len) {
+            if (!kp_slice_cut(&rest, ',', &word)) {
+                word = rest;
+                rest.len = 0;
+            }
+            if (add_addon(r, release, kp_arena_strndup(r->arena, word.ptr, word.len)) < 0)
+                return -1;
+        }
+    }
     return 0;
 }
 
@@ -378,7 +417,8 @@ int kp_resolve(struct kp_plan **out, const struct kp_request *request, struct kp
     set_head(&r, release);
     const char *why = kp_arena_printf(plan->arena, "network %s", network->name);
     if (add_part(&r, &release->core, "release") < 0 || add_part(&r, network, why) < 0 ||
-        add_user_parts(&r) < 0 || add_own(&r) < 0 || set_waived(&r) < 0)
+        add_addons(&r, release) < 0 || add_user_parts(&r) < 0 || add_own(&r) < 0 ||
+        set_waived(&r) < 0)
         return -1;
     *out = kp_steal(&plan);
     return 0;

@@ -14,6 +14,7 @@ struct kp_request {
     const char *kubernetes; /* "v1.30", "1.30.14" */
     const char *arches;     /* "amd64,arm64" */
     const char *network;
+    const struct kp_text_list *with; /* names of add-ons, also several with commas between */
     const struct kp_text_list *images, *image_files, *manifests, *packages, *waived;
     const struct kp_text_list *libexec; /* folders with ARCH/kinstall …, searched in order */
     const char *libexec_default;        /* searched last */

@@ -179,6 +179,38 @@ static bool check_plain_image(struct scanning *s, const struct kp_walk_scalar *s
     return true;
 }
 
+struct embedded {
+    struct scanning *s;
+    const struct kp_walk_scalar *outer;
+};
+
+/* What check_words cannot know in a text: a short name or one without a tag below `image`. */
+static int scan_embedded(void *user, const struct kp_walk_scalar *inner, struct kp_err *err)
+{
+    const struct embedded *e = user;
+    (void)err;
+    if (strcmp(inner->key, "image") != 0 || inner->text.len > KP_REFERENCE_MAX)
+        return 0;
+    kp_auto_free char *text = kp_strndup(inner->text.ptr, inner->text.len);
+    if (has_host(text) && has_tag(text))
+        return 0;
+    struct kp_walk_scalar placed = *inner;
+    placed.line += e->outer->line;
+    check_plain_image(e->s, &placed);
+    return 0;
+}
+
+/* An object in a ConfigMap (the helper pod of a storage provisioner): a line of its own says its
+ * kind. Text that only looks like one is none. */
+static void check_object(struct scanning *s, const struct kp_walk_scalar *scalar)
+{
+    static const char mark[] = "\nkind:";
+    struct embedded e = {s, scalar};
+    struct kp_err ignored = KP_ERR_INIT;
+    if (scalar->block && memmem(scalar->text.ptr, scalar->text.len, mark, sizeof(mark) - 1))
+        (void)!kp_yaml_walk(scalar->text, s->file, scan_embedded, &e, &ignored);
+}
+
 static int scan_scalar(void *user, const struct kp_walk_scalar *scalar, struct kp_err *err)
 {
     struct scanning *s = user;
@@ -192,6 +224,7 @@ static int scan_scalar(void *user, const struct kp_walk_scalar *scalar, struct k
     }
     if (!check_plain_image(s, scalar))
         check_words(s, scalar, image_key);
+    check_object(s, scalar);
     if (value)
         s->variable[0] = '\0';
     return 0;

@@ -245,6 +245,17 @@ END
             url: https://dl.k8s.io/flannel-{version}.yml
             replace: [{find: "10.244.0.0/16", with: pods}]
             wait: [{kind: daemonset, namespace: kube-flannel, name: kube-flannel-ds}]
+    addons:
+      store:
+        version: "0.3"
+        images:
+          - {name: store, ref: "quay.io/x/store:v0.3", roles: [worker]}
+          - {name: store-helper, ref: "docker.io/library/busybox:latest", roles: [worker]}
+        manifests:
+          - name: store
+            url: https://dl.k8s.io/store-{version}.yml
+            wait: [{kind: deployment, namespace: store, name: store}]
+            checks: [{kind: volume, subject: store, what: a volume is bound and written}]
 END
 }
 
@@ -273,12 +284,35 @@ spec:
       - name: flannel
         image: docker.io/flannel/flannel:v0.22.0
 END
+    cat >www/dl/store-0.3.yml <<'END'
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: store, namespace: store}
+spec:
+  template:
+    spec:
+      containers:
+      - image: quay.io/x/store:v0.3
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: store, namespace: store}
+data:
+  pod.yaml: |-
+    apiVersion: v1
+    kind: Pod
+    spec:
+      containers:
+      - image: busybox
+END
     for ref in "${K8S_IMAGES[@]}"; do
         make_image "registry.k8s.io/${ref%%:*}" "${ref##*:}" >digest
         [[ $ref != etcd:* ]] || etcd=$(<digest)
     done
     make_image docker.io/flannel/flannel v0.22.0 >/dev/null
     make_image quay.io/x/extra 1 >/dev/null
+    make_image quay.io/x/store v0.3 >/dev/null
+    make_image docker.io/library/busybox latest >/dev/null
     write_release "$(sum www/dl/v1.30.2/kubelet)" "$(sum www/dl/tools-2.0.tgz)" "$etcd" >release.yaml
     serve
     cat >mirrors.yaml <<END

@@ -24,20 +24,27 @@ static const char release_text[] =
     "        sha256: {amd64: " SUM ", arm64: " SUM "}\n        roles: [worker]\n"
     "        install: [{member: \"tools-{version}/a\", path: /opt/a, mode: \"0644\"}, {path: "
     "/opt/b}]\n"
-    "    images:\n" IMAGE("kube-apiserver", "kube-apiserver:v1.30.2")
-        IMAGE("kube-controller-manager",
-              "kube-controller-manager:v1.30.2") IMAGE("kube-scheduler", "kube-scheduler:v1.30.2")
-            IMAGE("kube-proxy", "kube-proxy:v1.30.2") IMAGE("etcd", "etcd:3") IMAGE(
-                "coredns",
-                "coredns/coredns:v1") "      - {name: pause, ref: \"registry.k8s.io/pause:3.9\", "
-                                      "roles: [worker], digest: \"sha256:" SUM "\"}\n"
-                                      "    networks:\n      none: {version: \"0\"}\n      "
-                                      "flannel:\n        version: \"0.22.0\"\n"
-                                      "        images: [{name: flannel, ref: "
-                                      "\"docker.io/flannel/flannel:v0.22.0\", roles: [worker], "
-                                      "expected: \"sha256:" SUM "\"}]\n"
-                                      "        manifests: [{name: kube-flannel, url: "
-                                      "\"https://github.com/v{version}/f.yml\"}]\n";
+    "    images:\n" IMAGE("kube-apiserver", "kube-apiserver:v1.30.2") IMAGE(
+        "kube-controller-manager",
+        "kube-controller-manager:v1.30.2") IMAGE("kube-scheduler", "kube-scheduler:v1.30.2")
+        IMAGE("kube-proxy", "kube-proxy:v1.30.2") IMAGE("etcd", "etcd:3") IMAGE(
+            "coredns",
+            "coredns/coredns:v1") "      - {name: pause, ref: \"registry.k8s.io/pause:3.9\", "
+                                  "roles: [worker], digest: \"sha256:" SUM "\"}\n"
+                                  "    networks:\n      none: {version: \"0\"}\n      "
+                                  "flannel:\n        version: \"0.22.0\"\n"
+                                  "        images: [{name: flannel, ref: "
+                                  "\"docker.io/flannel/flannel:v0.22.0\", roles: [worker], "
+                                  "expected: \"sha256:" SUM "\"}]\n"
+                                  "        manifests: [{name: kube-flannel, url: "
+                                  "\"https://github.com/v{version}/f.yml\"}]\n"
+                                  "    addons:\n      store:\n        version: \"0.3\"\n"
+                                  "        images: [{name: store, ref: \"quay.io/x/store:v0.3\", "
+                                  "roles: [worker]}]\n"
+                                  "        manifests: [{name: store, url: "
+                                  "\"https://github.com/v{version}/s.yml\", checks: "
+                                  "[{kind: volume, subject: store, what: a volume is written}]}]\n"
+                                  "      vip: {version: \"1\"}\n";
 
 struct fixture {
     char folder[64];
@@ -269,5 +276,38 @@ Test(sources, release_files_by_minor)
     cr_assert(strstr(err.hint, ": v1.30;"), "%s", err.hint);
     cr_assert_eq(kp_sources_release(&releases, "../../etc/passwd", NULL, f.folder, &err), -1);
     cr_assert_eq(err.code, KP_USAGE);
+    teardown(&f);
+}
+
+Test(resolve, add_ons)
+{
+    struct fixture f;
+    struct kp_err err;
+    struct kp_text_list with = {.count = 0};
+    setup(&f);
+    f.request.with = &with;
+    add(&with, "store,vip,store");
+    kp_auto_free char *file = kp_path_join(f.folder, "store.yaml");
+    write_text(f.folder, "store.yaml", "a: 1\n", 5);
+    add(&f.manifests, file);
+    kp_auto(kp_plan) plan = NULL;
+    cr_assert_eq(resolve(&f, &plan, &err), 0, "%s", err.message);
+    cr_assert_eq(plan->manifest_count, 3, "%zu manifests", plan->manifest_count);
+    const struct kp_plan_manifest *store = &plan->manifests[1], *own = &plan->manifests[2];
+    cr_assert_null(plan->manifests[0].addon, "the network's is none");
+    cr_assert_str_eq(store->addon, "store");
+    cr_assert_str_eq(store->version, "0.3");
+    cr_assert_str_eq(store->why, "add-on store");
+    cr_assert_eq(store->check_count, 1);
+    cr_assert_str_eq(store->checks[0].kind, "volume");
+    cr_assert_str_eq(image_of(plan, "quay.io/x/store:v0.3")->why, "add-on store");
+    cr_assert_str_eq(own->addon, "store-2", "%s", own->addon);
+    with.items[0] = "stroe";
+    kp_auto(kp_plan) none = NULL;
+    cr_assert_eq(resolve(&f, &none, &err), -1);
+    cr_assert_str_eq(err.reason, "unknown_addon");
+    cr_assert(
+        strstr(err.message, "--with: release v1.30.2 has no add-on 'stroe'; it has store, vip"),
+        "%s", err.message);
     teardown(&f);
 }
