@@ -56,6 +56,16 @@ const struct kp_file *kp_manifest_file(const struct kp_manifest *manifest, const
     return NULL;
 }
 
+const char *const kp_runtime_kinds[] = {"containerd", "crio", "oci", NULL};
+
+const struct kp_runtime *kp_manifest_runtime(const struct kp_manifest *manifest, const char *name)
+{
+    for (size_t i = 0; i < manifest->runtime_count; i++)
+        if (strcmp(manifest->runtimes[i].name, name) == 0)
+            return &manifest->runtimes[i];
+    return NULL;
+}
+
 const struct kp_image *kp_manifest_image(const struct kp_manifest *manifest, const char *name)
 {
     for (size_t i = 0; name[0] && i < manifest->image_count; i++)

@@ -18,6 +18,7 @@
 #define KP_PROGRAMS_MAX 64
 #define KP_REPLACES_MAX 64
 #define KP_CHECK_TEXT_MAX 8192
+#define KP_RUNTIMES_MAX 16
 #define KP_NAME_MAX 128
 #define KP_TEXT_MAX 2048 /* origins, licences, reasons */
 #define KP_PATH_MAX 1024
@@ -41,6 +42,16 @@ struct kp_blob { /* all that the bundle needs; in a delta some lie in a base */
     const struct kp_digest *base; /* id of the base bundle that holds it; NULL: in this file */
 };
 
+/* What runs containers on a node: "containerd" and "crio" are asked by the kubelet; "oci" is what
+ * they make containers with, beside runc. */
+enum kp_runtime_kind { KP_RUNTIME_CONTAINERD, KP_RUNTIME_CRIO, KP_RUNTIME_OCI };
+struct kp_runtime {
+    const char *name; /* "containerd-2.1", "crio", "crun": what the inventory names */
+    enum kp_runtime_kind kind;
+    const char *version; /* "2.1.5" */
+    unsigned config;     /* of containerd: the version of its configuration (2, 3, 4); else 0 */
+};
+
 struct kp_file {           /* a file that is placed on nodes */
     const char *name;      /* "kubelet", "containerd-shim-runc-v2" */
     const char *component; /* the release's file entry it came from: "containerd" */
@@ -57,6 +68,7 @@ struct kp_file {           /* a file that is placed on nodes */
     const char *license;     /* SPDX id, or "" */
     const char **programs;   /* of a package: those of the bundle's `programs` that it brings;
                                 NULL-terminated, or NULL */
+    const char *runtime;     /* only for nodes with that runtime of the bundle; NULL: for all */
 };
 
 struct kp_image {
@@ -108,12 +120,15 @@ struct kp_manifest {
     struct kp_arena *arena;
     const char *name; /* "k8s-v1.30.14-flannel-amd64" */
     uint64_t serial;
-    const char *created;        /* UTC, RFC 3339 */
-    const char *expires;        /* or NULL */
-    const char *kubernetes;     /* "v1.30.14" */
-    const char *kubeadm_api;    /* "v1beta3" */
-    unsigned containerd_config; /* 2, 3, 4 */
-    const char *network;        /* "flannel", "none" */
+    const char *created;         /* UTC, RFC 3339 */
+    const char *expires;         /* or NULL */
+    const char *kubernetes;      /* "v1.30.14" */
+    const char *kubeadm_api;     /* "v1beta3" */
+    unsigned containerd_config;  /* of the first containerd: 2, 3, 4; 0 where there is none */
+    struct kp_runtime *runtimes; /* the first that is not "oci" is the default of nodes; none: one
+                                    containerd, whose files are for all nodes */
+    size_t runtime_count;
+    const char *network; /* "flannel", "none" */
     const char *minimum_kinstall;
     const char **arches;   /* NULL-terminated */
     const char **programs; /* that nodes must already have; NULL-terminated */
@@ -156,6 +171,10 @@ const struct kp_file *kp_manifest_file(const struct kp_manifest *manifest, const
                                        const char *arch);
 /* The image by the release's short name, or NULL. */
 const struct kp_image *kp_manifest_image(const struct kp_manifest *manifest, const char *name);
+/* The runtime by name, or NULL. */
+const struct kp_runtime *kp_manifest_runtime(const struct kp_manifest *manifest, const char *name);
+/* "containerd", "crio", "oci"; ended by NULL. */
+extern const char *const kp_runtime_kinds[];
 /* "control-plane" -> bit; 0 where unknown. */
 unsigned kp_role_parse(const char *text);
 const char *kp_role_text(unsigned role); /* of one bit */

@@ -85,6 +85,19 @@ static json_t *dump_file(const struct kp_manifest *m, size_t i)
     set_text(out, "license", file->license ? file->license : "");
     if (file->programs && file->programs[0])
         set_texts(out, "programs", file->programs);
+    if (file->runtime)
+        set_text(out, "runtime", file->runtime);
+    return out;
+}
+
+static json_t *dump_runtime(const struct kp_manifest *m, size_t i)
+{
+    const struct kp_runtime *runtime = &m->runtimes[i];
+    json_t *out = json_object();
+    set_text(out, "name", runtime->name);
+    set_text(out, "kind", kp_runtime_kinds[runtime->kind]);
+    set_text(out, "version", runtime->version);
+    set_number(out, "config", runtime->config);
     return out;
 }
 
@@ -222,6 +235,8 @@ char *kp_manifest_dump(const struct kp_manifest *manifest, size_t *len)
         kp_buf_addf(&buf, "%s\"%s\":", buf.len ? ",\n" : "{", key);
         add_json(&buf, json_incref(value));
     }
+    if (manifest->runtime_count)
+        add_list(&buf, "runtimes", manifest, manifest->runtime_count, dump_runtime);
     add_list(&buf, "entries", manifest, manifest->entry_count, dump_entry);
     add_list(&buf, "blobs", manifest, manifest->blob_count, dump_blob);
     add_list(&buf, "files", manifest, manifest->file_count, dump_file);

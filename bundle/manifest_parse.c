@@ -174,6 +174,29 @@ static unsigned read_mode(struct kp_json_reader *r)
     return (unsigned)mode;
 }
 
+static void parse_runtime(struct parsing *p, struct kp_json_reader *r, size_t i)
+{
+    struct kp_runtime *runtime = &p->m->runtimes[i];
+    const char *kind = kp_json_text(r, "kind", KP_NAME_MAX);
+    runtime->name = read_name(r, "name");
+    runtime->version = read_ruled(r, "version", kp_version_ok, "a version");
+    runtime->config = (unsigned)kp_json_number(r, "config", 16);
+    while (kp_runtime_kinds[runtime->kind] && strcmp(kp_runtime_kinds[runtime->kind], kind) != 0)
+        runtime->kind++;
+    if (!r->failed && !kp_runtime_kinds[runtime->kind])
+        kp_json_complain(r, "kind", "\"%.64s\": containerd, crio or oci is needed", kind);
+    for (size_t k = 0; k < i && !r->failed; k++)
+        if (strcmp(p->m->runtimes[k].name, runtime->name) == 0)
+            kp_json_complain(r, "name", "\"%s\" is there twice", runtime->name);
+}
+
+static void read_runtime_of(struct parsing *p, struct kp_json_reader *r, struct kp_file *file)
+{
+    file->runtime = kp_json_text_optional(r, "runtime", KP_NAME_MAX);
+    if (!r->failed && file->runtime && !kp_manifest_runtime(p->m, file->runtime))
+        kp_json_complain(r, "runtime", "\"%.64s\" is not in runtimes", file->runtime);
+}
+
 static void parse_file(struct parsing *p, struct kp_json_reader *r, size_t i)
 {
     struct kp_file *file = &p->m->files[i];
@@ -191,6 +214,7 @@ static void parse_file(struct parsing *p, struct kp_json_reader *r, size_t i)
     file->origin = read_plain(r, "origin");
     file->license = read_plain(r, "license");
     file->programs = read_brought(p->m, r);
+    read_runtime_of(p, r, file);
     check_arch(p->m, r, "arch", file->arch);
     check_blob(p->m, r, "blob", &file->blob, file->blob_size);
 }
@@ -359,17 +383,39 @@ static void check_distinct(struct kp_json_reader *r, const char *key, const char
             kp_json_complain(r, key, "\"%s\" is there twice", texts[i]);
 }
 
+/* Two runtimes may each bring their own; no node gets both. */
+static const char *file_key(const struct kp_manifest *m, const struct kp_file *file,
+                            const char *what)
+{
+    return kp_arena_printf(m->arena, "%s, %s%s%s", what, file->arch, file->runtime ? ", " : "",
+                           file->runtime ? file->runtime : "");
+}
+
+/* What one node gets must differ: of all nodes' files and of its runtime's. */
+static void check_shadowed(struct parsing *p, const struct kp_file *file)
+{
+    for (size_t i = 0; file->runtime && i < p->m->file_count; i++) {
+        const struct kp_file *other = &p->m->files[i];
+        if (!other->runtime && strcmp(other->arch, file->arch) == 0 &&
+            (strcmp(other->name, file->name) == 0 || strcmp(other->target, file->target) == 0))
+            kp_json_complain(p->top, "files", "%s of %s is also there for all nodes", file->name,
+                             file->runtime);
+    }
+}
+
 static void check_twice(struct parsing *p)
 {
     struct kp_manifest *m = p->m;
     size_t most = m->file_count > m->image_count ? m->file_count : m->image_count;
     kp_auto_free const char **texts = kp_alloc_array(most, sizeof(*texts));
     for (size_t i = 0; i < m->file_count; i++)
-        texts[i] = kp_arena_printf(m->arena, "%s, %s", m->files[i].name, m->files[i].arch);
+        texts[i] = file_key(m, &m->files[i], m->files[i].name);
     check_distinct(p->top, "files", texts, m->file_count);
     for (size_t i = 0; i < m->file_count; i++)
-        texts[i] = kp_arena_printf(m->arena, "%s, %s", m->files[i].target, m->files[i].arch);
+        texts[i] = file_key(m, &m->files[i], m->files[i].target);
     check_distinct(p->top, "files", texts, m->file_count);
+    for (size_t i = 0; i < m->file_count && !p->top->failed; i++)
+        check_shadowed(p, &m->files[i]);
     for (size_t i = 0; i < m->image_count; i++)
         texts[i] = m->images[i].reference;
     check_distinct(p->top, "images", texts, m->image_count);
@@ -472,6 +518,8 @@ static int parse_document(struct kp_manifest *m, struct kp_err *err)
     PARSE_LIST(&p, "blobs", KP_ENTRIES_MAX, blobs, blob_count, parse_blob);
     if (top.failed)
         return -1; // what follows looks blobs up
+    if (json_object_get(m->document, "runtimes"))
+        PARSE_LIST(&p, "runtimes", KP_RUNTIMES_MAX, runtimes, runtime_count, parse_runtime);
     PARSE_LIST(&p, "files", KP_FILES_MAX, files, file_count, parse_file);
     PARSE_LIST(&p, "images", KP_IMAGES_MAX, images, image_count, parse_image);
     PARSE_LIST(&p, "manifests", KP_FILES_MAX, manifests, manifest_count, parse_cluster_manifest);

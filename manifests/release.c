@@ -264,6 +264,48 @@ static int read_part(struct reading *in, const char *name, const struct kp_yaml 
     return kp_yaml_finish(&r);
 }
 
+static int read_runtime(struct reading *in, const char *name, const struct kp_yaml *node, void *out)
+{
+    struct kp_release_runtime *runtime = out;
+    struct kp_yaml_reader r = kp_yaml_read(node, in->err);
+    if (!kp_name_ok(name))
+        return kp_yaml_fail(node, in->err, "'%s' is no name", name);
+    runtime->is.name = name;
+    kp_yaml_text_required(&r, "kind");
+    runtime->is.kind = (enum kp_runtime_kind)kp_yaml_choice(&r, "kind", kp_runtime_kinds, 0);
+    runtime->is.version = read_ruled(&r, "version", kp_version_ok, "a version");
+    bool containerd = runtime->is.kind == KP_RUNTIME_CONTAINERD;
+    runtime->is.config = (unsigned)kp_yaml_number(&r, "config", 0, 16, 0);
+    if (!r.failed && containerd != (runtime->is.config > 0))
+        kp_yaml_complain(&r, "config",
+                         "the version of containerd's configuration: 2, 3 or 4; for "
+                         "containerd only");
+    if (READ_ELEMENTS(in, &r, "files", KP_RELEASE_FILES_MAX, read_file, &runtime->files,
+                      &runtime->file_count) < 0)
+        return -1;
+    if (!runtime->file_count)
+        kp_yaml_complain(&r, "files", "a runtime without files");
+    return kp_yaml_finish(&r);
+}
+
+/* Both forms: `runtimes:` with a default of theirs, or containerd among the files of all nodes. */
+static void read_runtimes(struct reading *in, struct kp_yaml_reader *r, struct kp_release *release)
+{
+    const struct kp_release_runtime *chosen = NULL;
+    release->runtime = kp_yaml_text(r, "runtime", NULL);
+    if (READ_ENTRIES(in, r, "runtimes", KP_RELEASE_RUNTIMES_MAX, read_runtime, &release->runtimes,
+                     &release->runtime_count) < 0)
+        return;
+    for (size_t i = 0; release->runtime && i < release->runtime_count; i++)
+        if (strcmp(release->runtimes[i].is.name, release->runtime) == 0)
+            chosen = &release->runtimes[i];
+    if (release->runtime_count ? !chosen || chosen->is.kind == KP_RUNTIME_OCI : !!release->runtime)
+        kp_yaml_complain(r, "runtime",
+                         "the name of one of `runtimes` that is a containerd or crio is needed");
+    if (!release->runtime_count)
+        release->containerd_config = (unsigned)kp_yaml_number(r, "containerd_config", 1, 16, 2);
+}
+
 static const struct kp_release_image *find_image(const struct kp_release_part *part,
                                                  const char *name)
 {
@@ -305,7 +347,7 @@ static int read_release(struct reading *in, const char *name, const struct kp_ya
     release->core.name = "release";
     release->core.version = name;
     release->kubeadm_api = read_name(&r, "kubeadm_api");
-    release->containerd_config = (unsigned)kp_yaml_number(&r, "containerd_config", 1, 16, 2);
+    read_runtimes(in, &r, release);
     release->programs = kp_yaml_texts(&r, "programs", 64, NULL);
     for (size_t i = 0; release->programs[i]; i++)
         if (!kp_name_ok(release->programs[i]))

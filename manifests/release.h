@@ -15,6 +15,7 @@
 #define KP_RELEASE_IMAGES_MAX 256
 #define KP_RELEASE_NETWORKS_MAX 32
 #define KP_RELEASE_ARCHES_MAX 8
+#define KP_RELEASE_RUNTIMES_MAX 32
 
 struct kp_release_sum {
     const char *arch;
@@ -70,10 +71,18 @@ struct kp_release_part { /* a network or an add-on; or the release's own files a
     struct kp_release_manifest *manifests;
     size_t manifest_count;
 };
+struct kp_release_runtime {
+    struct kp_runtime is;
+    struct kp_release_file *files;
+    size_t file_count;
+};
 struct kp_release {
     const char *version; /* "1.30.14" */
     const char *kubeadm_api;
-    unsigned containerd_config;
+    unsigned containerd_config; /* where there are no runtimes: of the containerd in core's files */
+    const char *runtime;        /* the default of `runtimes`; NULL where there are none */
+    struct kp_release_runtime *runtimes;
+    size_t runtime_count;
     const char **programs; /* that nodes must have; NULL-terminated */
     struct kp_release_part core;
     struct kp_release_part *networks, *addons;
@@ -114,6 +123,8 @@ KP_CHECK int kp_release_network(const struct kp_release *release, const char *na
                                 const struct kp_release_part **out, struct kp_err *err);
 KP_CHECK int kp_release_addon(const struct kp_release *release, const char *name,
                               const struct kp_release_part **out, struct kp_err *err);
+KP_CHECK int kp_release_runtime(const struct kp_release *release, const char *name,
+                                const struct kp_release_runtime **out, struct kp_err *err);
 /* Replaces {version} and {arch}; arch may be NULL. In the arena. */
 const char *kp_release_expand(struct kp_arena *arena, const char *text, const char *version,
                               const char *arch);

@@ -136,6 +136,23 @@ int kp_release_addon(const struct kp_release *release, const char *name,
     return find_part(release, release->addons, release->addon_count, "add-on", name, out, err);
 }
 
+int kp_release_runtime(const struct kp_release *release, const char *name,
+                       const struct kp_release_runtime **out, struct kp_err *err)
+{
+    kp_auto(kp_arena) arena = kp_arena_new();
+    const char *known = "";
+    for (size_t i = 0; i < release->runtime_count; i++) {
+        *out = &release->runtimes[i];
+        if (strcmp((*out)->is.name, name) == 0)
+            return 0;
+        known = kp_arena_printf(arena, "%s%s%s", known, i ? ", " : "", (*out)->is.name);
+    }
+    *out = NULL;
+    return kp_fail_as(err, KP_USAGE, "unknown_runtime",
+                      "release v%s has no runtime '%s'; it has %s", release->version, name,
+                      *known ? known : "none to choose from");
+}
+
 const char *kp_release_expand(struct kp_arena *arena, const char *text, const char *version,
                               const char *arch)
 {

@@ -73,6 +73,7 @@ static void add_file(struct assembling *a, const struct kp_plan_file *file,
         .origin = file->url,
         .license = file->license,
         .programs = file->programs,
+        .runtime = file->runtime,
     };
     add_blob(a, &blob, blob_size, TYPE_FILE);
 }
@@ -201,6 +202,8 @@ static void set_head(struct kp_manifest *m, const struct kp_plan *plan)
     m->kubernetes = plan->kubernetes;
     m->kubeadm_api = plan->kubeadm_api;
     m->containerd_config = plan->containerd_config;
+    m->runtimes = plan->runtimes;
+    m->runtime_count = plan->runtime_count;
     m->network = plan->network;
     m->minimum_kinstall = plan->kpack;
     m->arches = plan->arches;

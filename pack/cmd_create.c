@@ -26,7 +26,7 @@
 
 struct create_options {
     const char *k8s, *arch, *network, *release, *mirrors, *lock, *output, *key, *passphrase_fd,
-        *cache, *split;
+        *cache, *split, *runtime;
     const char *have, *expires;
     struct kp_text_list with, images, image_files, manifests, packages, waived, libexec, bases,
         trusted, revocations;
@@ -42,6 +42,8 @@ const struct kp_option kp_create_options[] = {
     {"network", 0, KP_OPT_TEXT, FIELD(network), "NAME", "flannel (default) or none", 0},
     {"with", 0, KP_OPT_LIST, FIELD(with), "NAME,…",
      "add-ons of the release: metrics-server, local-path …", 0},
+    {"runtime", 0, KP_OPT_TEXT, FIELD(runtime), "LIST",
+     "what nodes run pods with: containerd-2.1,crio,crun; the first is the nodes' default", 0},
     {"image", 0, KP_OPT_LIST, FIELD(images), "REF", "a further image", 0},
     {"images", 0, KP_OPT_LIST, FIELD(image_files), "FILE", "further images, one per line", 0},
     {"manifest", 0, KP_OPT_LIST, FIELD(manifests), "FILE|URL", "YAML to apply to the cluster", 0},
@@ -153,6 +155,7 @@ static int make_plan(struct creating *c, struct kp_err *err)
         .arches = o->arch ? o->arch : host_arch(),
         .network = o->network ? o->network : KP_DEFAULT_NETWORK,
         .with = &o->with,
+        .runtimes = o->runtime,
         .images = &o->images,
         .image_files = &o->image_files,
         .manifests = &o->manifests,
@@ -208,9 +211,9 @@ static int check_options(const struct create_options *o, struct kp_err *err)
 {
     if (!o->lock)
         return 0;
-    if (o->k8s || o->arch || o->network || o->release || o->with.count || o->images.count ||
-        o->image_files.count || o->waived.count || o->level || o->serial || o->expires ||
-        o->revocations.count)
+    if (o->k8s || o->arch || o->network || o->runtime || o->release || o->with.count ||
+        o->images.count || o->image_files.count || o->waived.count || o->level || o->serial ||
+        o->expires || o->revocations.count)
         return kp_fail(err, KP_USAGE,
                        "--lock decides what goes in; of the others only --manifest, --package and "
                        "--libexec can stand beside it, to find files again");

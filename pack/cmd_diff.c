@@ -78,10 +78,15 @@ static struct item *head_items(struct diffing *d, const struct kp_manifest *m, s
     const char *arches = "";
     for (size_t i = 0; m->arches[i]; i++)
         arches = kp_arena_printf(d->arena, "%s%s%s", arches, i ? "," : "", m->arches[i]);
+    const char *runtimes = "";
+    for (size_t i = 0; i < m->runtime_count; i++)
+        runtimes = kp_arena_printf(d->arena, "%s%s%s %s", runtimes, i ? ", " : "",
+                                   m->runtimes[i].name, m->runtimes[i].version);
     const struct item items[] = {
         {"kubernetes", m->kubernetes},
         {"kubeadm api", m->kubeadm_api},
         {"containerd config", kp_arena_printf(d->arena, "%u", m->containerd_config)},
+        {"runtimes", runtimes},
         {"network", m->network},
         {"arches", arches},
         {"minimum kinstall", m->minimum_kinstall},
@@ -97,7 +102,8 @@ static struct item *file_items(struct diffing *d, const struct kp_manifest *m, s
     struct item *out = kp_arena_array(d->arena, m->file_count, sizeof(*out));
     for (size_t i = 0; i < m->file_count; i++) {
         const struct kp_file *f = &m->files[i];
-        out[i].name = kp_arena_printf(d->arena, "%s (%s)", f->target, f->arch);
+        out[i].name = kp_arena_printf(d->arena, "%s (%s%s%s)", f->target, f->arch,
+                                      f->runtime ? ", " : "", f->runtime ? f->runtime : "");
         out[i].value = kp_arena_printf(d->arena, "%s %s", f->version, short_digest(d, &f->sha256));
     }
     *count = m->file_count;

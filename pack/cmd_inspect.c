@@ -59,6 +59,24 @@ static uint64_t base_size(const struct kp_manifest *m, const struct kp_base *bas
     return size;
 }
 
+static void print_runtimes(const struct kp_manifest *m)
+{
+    for (size_t i = 0; i < m->runtime_count; i++)
+        printf("%-11s %s   %s %s\n", i ? "" : "runtimes", m->runtimes[i].name,
+               kp_runtime_kinds[m->runtimes[i].kind], m->runtimes[i].version);
+}
+
+static json_t *runtimes_json(const struct kp_manifest *m)
+{
+    json_t *out = json_array();
+    for (size_t i = 0; i < m->runtime_count; i++)
+        json_array_append_new(out, json_pack("{s:s, s:s, s:s, s:i}", "name", m->runtimes[i].name,
+                                             "kind", kp_runtime_kinds[m->runtimes[i].kind],
+                                             "version", m->runtimes[i].version, "config",
+                                             (int)m->runtimes[i].config));
+    return out;
+}
+
 static void print_inspected(const struct kp_bundle *bundle, const struct kp_signers *signers)
 {
     const struct kp_manifest *m = kp_bundle_manifest(bundle);
@@ -75,6 +93,7 @@ static void print_inspected(const struct kp_bundle *bundle, const struct kp_sign
     printf("signed by   %s\nkubernetes  %s   kubeadm %s   containerd config %u   network %s\n",
            kp_buf_slice(&names).ptr, m->kubernetes, m->kubeadm_api, m->containerd_config,
            m->network);
+    print_runtimes(m);
     printf("arch        %s\n", kp_buf_slice(&arches).ptr);
     printf("size        %s: %zu files %s, %zu images, %zu manifest%s\n",
            kp_text_bytes(kp_bundle_size(bundle)).s, m->file_count, kp_text_bytes(files_size(m)).s,
@@ -104,6 +123,7 @@ static json_t *inspect_json(const struct kp_bundle *bundle, const struct kp_sign
         "arches", arches, "programs", programs, "size", (json_int_t)kp_bundle_size(bundle),
         "blobs_size", (json_int_t)blobs_size(m), "files", (int)m->file_count, "images",
         (int)m->image_count, "manifests", (int)m->manifest_count);
+    json_object_set_new(out, "runtimes", runtimes_json(m));
     json_object_set_new(out, "bases", kp_bases_json(m->bases, m->base_count));
     json_object_set_new(out, "signers", kp_signers_json(signers));
     if (m->provenance)

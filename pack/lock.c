@@ -61,6 +61,8 @@ static json_t *file_json(const struct kp_plan_file *file)
         json_array_append_new(installs, item);
     }
     json_object_set_new(out, "install", installs);
+    if (file->runtime)
+        set_text(out, "runtime", file->runtime);
     if (file->programs && file->programs[0])
         json_object_set_new(out, "programs", texts_json(file->programs));
     return out;
@@ -119,6 +121,18 @@ static json_t *manifest_json(const struct kp_plan_manifest *manifest)
     return out;
 }
 
+static json_t *runtimes_json(const struct kp_plan *plan)
+{
+    json_t *out = json_array();
+    for (size_t i = 0; i < plan->runtime_count; i++) {
+        const struct kp_runtime *runtime = &plan->runtimes[i];
+        json_array_append_new(out, json_pack("{s:s, s:s, s:s, s:i}", "name", runtime->name, "kind",
+                                             kp_runtime_kinds[runtime->kind], "version",
+                                             runtime->version, "config", (int)runtime->config));
+    }
+    return out;
+}
+
 static json_t *bases_json(const struct kp_plan *plan)
 {
     json_t *out = json_array();
@@ -152,6 +166,8 @@ char *kp_lock_dump(const struct kp_plan *plan)
     set_text(out, "kubernetes", plan->kubernetes);
     set_text(out, "kubeadm_api", plan->kubeadm_api);
     json_object_set_new(out, "containerd_config", json_integer(plan->containerd_config));
+    if (plan->runtime_count)
+        json_object_set_new(out, "runtimes", runtimes_json(plan));
     set_text(out, "network", plan->network);
     json_object_set_new(out, "arches", texts_json(plan->arches));
     json_object_set_new(out, "programs", texts_json(plan->programs));
@@ -248,8 +264,30 @@ static void read_files(struct kp_json_reader *r, struct kp_plan *plan)
         file->license = read_text(&item, "license");
         file->roles = read_roles(&item);
         file->known = true;
+        file->runtime = kp_json_text_optional(&item, "runtime", KP_NAME_MAX);
         read_installs(&item, file);
         file->programs = kp_json_texts(&item, "programs", KP_PROGRAMS_MAX, true, NULL);
+        end_element(r, &item);
+    }
+}
+
+static void read_runtimes(struct kp_json_reader *r, struct kp_plan *plan)
+{
+    const json_t *array;
+    plan->runtime_count = kp_json_array(r, "runtimes", KP_RUNTIMES_MAX, true, &array);
+    plan->runtimes = kp_arena_array(r->arena, plan->runtime_count, sizeof(*plan->runtimes));
+    for (size_t i = 0; i < plan->runtime_count && !r->failed; i++) {
+        struct kp_json_reader item = kp_json_element(r, "runtimes", array, i);
+        struct kp_runtime *runtime = &plan->runtimes[i];
+        const char *kind = read_text(&item, "kind");
+        runtime->name = read_text(&item, "name");
+        runtime->version = read_text(&item, "version");
+        runtime->config = (unsigned)kp_json_number(&item, "config", 16);
+        while (kp_runtime_kinds[runtime->kind] &&
+               strcmp(kp_runtime_kinds[runtime->kind], kind) != 0)
+            runtime->kind++;
+        if (!item.failed && !kp_runtime_kinds[runtime->kind])
+            kp_json_complain(&item, "kind", "'%s' is unknown", kind);
         end_element(r, &item);
     }
 }
@@ -393,6 +431,7 @@ static int read_lock(struct kp_plan *plan, const json_t *document, const char *n
     plan->kubernetes = read_text(&r, "kubernetes");
     plan->kubeadm_api = read_text(&r, "kubeadm_api");
     plan->containerd_config = (unsigned)kp_json_number(&r, "containerd_config", 16);
+    read_runtimes(&r, plan);
     plan->network = read_text(&r, "network");
     plan->arches = kp_json_texts(&r, "arches", 8, false, NULL);
     plan->programs = kp_json_texts(&r, "programs", 64, false, NULL);

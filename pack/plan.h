@@ -44,6 +44,7 @@ struct kp_plan_file { /* one download, for one arch */
     struct kp_plan_install *installs;
     size_t install_count;
     const char **programs; /* of a package: what of the plan's programs it brings; or NULL */
+    const char *runtime;   /* for nodes with that runtime only; or NULL */
 };
 struct kp_plan_image {
     const char *reference, *name, *why, *license;
@@ -79,6 +80,8 @@ struct kp_plan {
     const char *kubernetes;   /* "v1.30.14" */
     const char *kubeadm_api;
     unsigned containerd_config;
+    struct kp_runtime *runtimes; /* in the order of the command line */
+    size_t runtime_count;
     const char *network;
     const char **arches, **programs, **waived; /* NULL-terminated */
     uint64_t serial;

@@ -29,9 +29,10 @@ static int compare_texts(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-int kp_arches_parse(const char ***out, struct kp_arena *arena, const char *text, struct kp_err *err)
+int kp_words_parse(const char ***out, struct kp_arena *arena, const char *text, size_t max,
+                   const char *option, struct kp_err *err)
 {
-    const char **arches = kp_arena_array(arena, KP_RELEASE_ARCHES_MAX + 1, sizeof(*arches));
+    const char **words = kp_arena_array(arena, max + 1, sizeof(*words));
     struct kp_slice rest = kp_slice_of(text), word;
     size_t count = 0;
     while (rest.len) {
@@ -39,14 +40,26 @@ int kp_arches_parse(const char ***out, struct kp_arena *arena, const char *text,
             word = rest;
             rest.len = 0;
         }
-        const char *arch = kp_arena_strndup(arena, word.ptr, word.len);
-        if (!kp_arch_ok(arch) || count == KP_RELEASE_ARCHES_MAX)
-            return kp_fail(err, KP_USAGE, "--arch %s: '%s' is no architecture (amd64, arm64)", text,
-                           arch);
-        arches[count++] = arch;
+        if (count == max)
+            return kp_fail(err, KP_USAGE, "%s: more than %zu", option, max);
+        words[count++] = kp_arena_strndup(arena, word.ptr, word.len);
     }
     if (!count)
-        return kp_fail(err, KP_USAGE, "--arch: none is named");
+        return kp_fail(err, KP_USAGE, "%s: none is named", option);
+    *out = words;
+    return 0;
+}
+
+int kp_arches_parse(const char ***out, struct kp_arena *arena, const char *text, struct kp_err *err)
+{
+    const char **arches;
+    size_t count = 0;
+    if (kp_words_parse(&arches, arena, text, KP_RELEASE_ARCHES_MAX, "--arch", err) < 0)
+        return -1;
+    for (; arches[count]; count++)
+        if (!kp_arch_ok(arches[count]))
+            return kp_fail(err, KP_USAGE, "--arch %s: '%s' is no architecture (amd64, arm64)", text,
+                           arches[count]);
     qsort(arches, count, sizeof(*arches), compare_texts);
     size_t kept = 1;
     for (size_t i = 1; i < count; i++)
@@ -71,7 +84,7 @@ static struct kp_plan_file *add_file(struct resolving *r)
 }
 
 static int add_release_file(struct resolving *r, const struct kp_release_file *file,
-                            const char *arch)
+                            const char *arch, const char *runtime)
 {
     const struct kp_digest *sum = kp_release_file_sum(file, arch);
     if (!sum)
@@ -81,6 +94,7 @@ static int add_release_file(struct resolving *r, const struct kp_release_file *f
     out->component = file->name;
     out->version = file->version;
     out->arch = arch;
+    out->runtime = runtime;
     out->url = kp_release_expand(r->arena, file->url, file->version, arch);
     out->license = file->license;
     out->roles = file->roles;
@@ -270,12 +284,53 @@ static int add_user_manifest(struct resolving *r, const char *source)
     return 0;
 }
 
+static int add_release_files(struct resolving *r, const struct kp_release_file *files, size_t n,
+                             const char *runtime)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t a = 0; r->plan->arches[a]; a++)
+            if (add_release_file(r, &files[i], r->plan->arches[a], runtime) < 0)
+                return -1;
+    return 0;
+}
+
+/* The release's default, or what the command line names; at least one that a kubelet can ask. */
+static int add_runtimes(struct resolving *r, const struct kp_release *release)
+{
+    const char *wanted = r->request->runtimes ? r->request->runtimes : release->runtime;
+    struct kp_plan *plan = r->plan;
+    const char **names;
+    bool asked = false;
+    if (!wanted)
+        return 0; // containerd is among the files of all nodes
+    if (kp_words_parse(&names, r->arena, wanted, KP_RUNTIMES_MAX, "--runtime", r->err) < 0)
+        return -1;
+    plan->runtimes = kp_arena_array(r->arena, KP_RUNTIMES_MAX, sizeof(*plan->runtimes));
+    for (size_t i = 0; names[i]; i++) {
+        const struct kp_release_runtime *runtime;
+        if (kp_release_runtime(release, names[i], &runtime, r->err) < 0)
+            return kp_wrap(r->err, "--runtime");
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(names[k], names[i]) == 0)
+                return kp_fail(r->err, KP_USAGE, "--runtime: %s is named twice", names[i]);
+        if (add_release_files(r, runtime->files, runtime->file_count, runtime->is.name) < 0)
+            return -1;
+        asked = asked || runtime->is.kind != KP_RUNTIME_OCI;
+        if (runtime->is.kind == KP_RUNTIME_CONTAINERD && !plan->containerd_config)
+            plan->containerd_config = runtime->is.config;
+        plan->runtimes[plan->runtime_count++] = runtime->is;
+    }
+    return asked ? 0
+                 : kp_fail(r->err, KP_USAGE,
+                           "--runtime %s: none of them is a containerd or crio, by which nodes run "
+                           "pods",
+                           wanted);
+}
+
 static int add_part(struct resolving *r, const struct kp_release_part *part, const char *why)
 {
-    for (size_t i = 0; i < part->file_count; i++)
-        for (size_t a = 0; r->plan->arches[a]; a++)
-            if (add_release_file(r, &part->files[i], r->plan->arches[a]) < 0)
-                return -1;
+    if (add_release_files(r, part->files, part->file_count, NULL) < 0)
+        return -1;
     for (size_t i = 0; i < part->image_count; i++)
         add_release_image(r, &part->images[i], why);
     for (size_t i = 0; i < part->manifest_count; i++)
@@ -416,9 +471,9 @@ int kp_resolve(struct kp_plan **out, const struct kp_request *request, struct kp
         return -1;
     set_head(&r, release);
     const char *why = kp_arena_printf(plan->arena, "network %s", network->name);
-    if (add_part(&r, &release->core, "release") < 0 || add_part(&r, network, why) < 0 ||
-        add_addons(&r, release) < 0 || add_user_parts(&r) < 0 || add_own(&r) < 0 ||
-        set_waived(&r) < 0)
+    if (add_part(&r, &release->core, "release") < 0 || add_runtimes(&r, release) < 0 ||
+        add_part(&r, network, why) < 0 || add_addons(&r, release) < 0 || add_user_parts(&r) < 0 ||
+        add_own(&r) < 0 || set_waived(&r) < 0)
         return -1;
     *out = kp_steal(&plan);
     return 0;

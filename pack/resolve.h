@@ -15,6 +15,7 @@ struct kp_request {
     const char *arches;     /* "amd64,arm64" */
     const char *network;
     const struct kp_text_list *with; /* names of add-ons, also several with commas between */
+    const char *runtimes; /* "containerd-1.7,crio"; NULL: the release's default */
     const struct kp_text_list *images, *image_files, *manifests, *packages, *waived;
     const struct kp_text_list *libexec; /* folders with ARCH/kinstall …, searched in order */
     const char *libexec_default;        /* searched last */
@@ -23,6 +24,10 @@ struct kp_request {
 };
 /* Errors are KP_USAGE, or KP_MISSING for our own programs of an arch (reason "missing_arch"). */
 KP_CHECK int kp_resolve(struct kp_plan **out, const struct kp_request *request, struct kp_err *err);
+/* The words of "a,b,c" in their order, in the arena, NULL-terminated; KP_USAGE where there are none
+ * or more than max. */
+KP_CHECK int kp_words_parse(const char ***out, struct kp_arena *arena, const char *text, size_t max,
+                            const char *option, struct kp_err *err);
 /* Splits "amd64,arm64" into the arena, sorted, each once; KP_USAGE for unknown names. */
 KP_CHECK int kp_arches_parse(const char ***out, struct kp_arena *arena, const char *text,
                              struct kp_err *err);

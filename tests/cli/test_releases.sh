@@ -21,7 +21,7 @@ refuses "a sum that is missing" sums.txt '/^kubelet +1\.32\.13 +arm64/d' "no sum
 refuses "a sum that is cut" sums.txt 's/^(runc +1\.3\.4 +amd64.*)./\1/' "no sum: runc"
 refuses "a sum that stands at two" sums.txt 's/^(kubectl +1\.31\.0 +amd64 +).*/\1'"$(awk '$1 == "kubectl" && $2 == "1.31.14" && $3 == "amd64" { print $4 }' "$RELEASES/data/sums.txt")/" "has the sum of"
 refuses "a row with a hole" versions.txt 's/^(1\.33\.11 .*) +[^ ]+$/\1/' "columns, not"
-refuses "another version" versions.txt 's/^(1\.36\.4 +v1beta4 +4 +containerd-static +)2\.3\.4/\12.3.5/' "no sum of containerd-static 2.3.5"
+refuses "another version" runtimes.txt 's/^(1\.33 +1\.36 +containerd-2\.3 +containerd +)2\.3\.4/\12.3.5/' "no sum of containerd-static 2.3.5"
 refuses "a digest nobody asks for" digests.txt 's/pause:3\.10\.2/pause:3.10.3/' "no release uses: digest registry.k8s.io/pause:3.10.3"
 
 # each can be planned: a small upstream that has an image for every reference (digests are those of this
@@ -33,6 +33,7 @@ kind: kpack.mirrors/v1
 mirrors:
   - {from: "https://dl.k8s.io/", to: "http://127.0.0.1:$PORT/dl/"}
   - {from: "https://github.com/", to: "http://127.0.0.1:$PORT/gh/"}
+  - {from: "https://storage.googleapis.com/", to: "http://127.0.0.1:$PORT/gs/"}
   - {from: "registry.k8s.io", to: "127.0.0.1:$PORT/r", plain_http: true}
   - {from: "docker.io", to: "127.0.0.1:$PORT/r", plain_http: true}
   - {from: "ghcr.io", to: "127.0.0.1:$PORT/r", plain_http: true}

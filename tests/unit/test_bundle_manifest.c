@@ -159,6 +159,16 @@ static const struct flaw {
     {"zero byte in the origin", "https://dl.k8s.io", "https://dl\\u0000.k8s.io", "bundle.json"},
     {"a package brings what nodes need not", "\"origin\":\"https://dl",
      "\"programs\":[\"vi\"],\"origin\":\"https://dl", "programs"},
+    {"runtime of a file not listed", "\"origin\":\"https://dl",
+     "\"runtime\":\"crio\",\"origin\":\"https://dl", "not in runtimes"},
+    {"runtime of an unknown kind", "\"network\":",
+     "\"runtimes\":[{\"name\":\"a\",\"kind\":\"docker\",\"version\":\"1\",\"config\":0}],"
+     "\"network\":",
+     "containerd, crio or oci is needed"},
+    {"runtime twice", "\"network\":",
+     "\"runtimes\":[{\"name\":\"a\",\"kind\":\"oci\",\"version\":\"1\",\"config\":0},{\"name\":"
+     "\"a\",\"kind\":\"crio\",\"version\":\"1\",\"config\":0}],\"network\":",
+     "there twice"},
     {"image reference without tag", "registry.k8s.io/pause:3.9", "registry.k8s.io/pause",
      "reference"},
     {"image media type differs", "\"pause\",", "\"pause\",\"media_type\":\"a/b\",", "duplicate"},
@@ -209,6 +219,41 @@ Test(bundle_manifest, what_a_package_brings_goes_there_and_back)
                  err.message);
     cr_assert_str_eq(again->files[0].programs[0], "conntrack");
     cr_assert_null(again->files[0].programs[1]);
+}
+
+/* The same file for two runtimes, for one twice, for one and for all: only the first can be. */
+Test(bundle_manifest, each_runtime_may_bring_its_own_files)
+{
+    static const struct {
+        const char *first, *second, *said;
+    } cases[] = {{"a", "b", NULL},
+                 {"a", "a", "there twice"},
+                 {"a", NULL, "also there for all nodes"},
+                 {NULL, "b", "also there for all nodes"}};
+    for (size_t i = 0; i < KP_COUNT(cases); i++) {
+        kp_auto(kp_manifest) parsed = NULL;
+        struct kp_err err = KP_ERR_INIT;
+        kp_auto_json document = json_deep_copy(kp_bundle_manifest(bundle)->document);
+        json_t *files = json_object_get(document, "files");
+        json_t *one = json_array_get(files, 0), *two = json_deep_copy(one);
+        json_object_set_new(document, "runtimes",
+                            json_pack("[{s:s, s:s, s:s, s:i}, {s:s, s:s, s:s, s:i}]", "name", "a",
+                                      "kind", "containerd", "version", "1.7.27", "config", 2,
+                                      "name", "b", "kind", "crio", "version", "1.30.14", "config",
+                                      0));
+        json_array_append_new(files, two);
+        if (cases[i].first)
+            json_object_set_new(one, "runtime", json_string(cases[i].first));
+        if (cases[i].second)
+            json_object_set_new(two, "runtime", json_string(cases[i].second));
+        kp_auto_free char *text = kp_json_dump(document, true);
+        int result = kp_manifest_parse(&parsed, kp_slice_of(text), &err);
+        cr_assert_eq(result, cases[i].said ? -1 : 0, "case %zu: %s", i, err.message);
+        if (cases[i].said)
+            cr_expect(strstr(err.message, cases[i].said) != NULL, "%s", err.message);
+        else
+            cr_expect_eq(kp_manifest_runtime(parsed, "b")->kind, KP_RUNTIME_CRIO);
+    }
 }
 
 /* Elements of a list in another order, missing or doubled: one case per list and change. */

@@ -8,11 +8,13 @@ static const char lock_text[] =
     "{\"kind\":\"kpack.lock/v1\",\"name\":\"k8s-v1.30.14-none-amd64\",\"serial\":7,"
     "\"created\":\"2026-11-23T21:00:00Z\",\"kpack\":\"0.1.0\",\"zstd\":\"1.5.4\",\"level\":3,"
     "\"kubernetes\":\"v1.30.14\",\"kubeadm_api\":\"v1beta3\",\"containerd_config\":2,"
+    "\"runtimes\":[{\"name\":\"crun\",\"kind\":\"oci\",\"version\":\"1.17\",\"config\":0}],"
     "\"network\":\"none\",\"arches\":[\"amd64\"],\"programs\":[\"socat\"],\"waived\":[\"a.io/"
     "b:1\"],"
     "\"files\":[{\"component\":\"runc\",\"version\":\"1.2.6\",\"arch\":\"amd64\","
     "\"url\":\"https://x/runc\",\"sha256\":"
     "\"7031c1b283388d2c2e09b57badb803c05ebed362dc88d84b480cc47f72a21097\",\"size\":5,"
+    "\"runtime\":\"crun\","
     "\"checked\":\"pinned\",\"license\":\"\",\"roles\":[\"worker\"],\"install\":[{\"name\":"
     "\"runc\","
     "\"target\":\"/usr/local/sbin/runc\",\"mode\":\"0755\"}],\"programs\":[\"socat\"]}],"
@@ -46,6 +48,8 @@ Test(lock, there_and_back)
     kp_auto_free char *twice = kp_lock_dump(again);
     cr_assert_str_eq(text, twice);
     cr_assert_str_eq(again->files[0].programs[0], "socat");
+    cr_assert_str_eq(again->files[0].runtime, "crun");
+    cr_assert_eq(again->runtimes[0].kind, KP_RUNTIME_OCI);
 }
 
 /* The lock with one piece of text replaced. */

@@ -20,7 +20,16 @@ Test(release, the_one_that_ships)
     cr_assert_eq(kp_releases_find(releases, "v1.30", &release, &err), 0);
     cr_assert_str_eq(release->version, "1.30.14");
     cr_assert_str_eq(release->kubeadm_api, "v1beta3");
-    cr_assert_eq(release->containerd_config, 2);
+    const struct kp_release_runtime *runtime;
+    cr_assert_str_eq(release->runtime, "containerd-1.7");
+    cr_assert_eq(kp_release_runtime(release, "containerd-2.1", &runtime, &err), 0);
+    cr_assert_str_eq(runtime->is.version, "2.1.5");
+    cr_assert_eq(runtime->is.config, 3);
+    cr_assert_eq(kp_release_runtime(release, "crio", &runtime, &err), 0);
+    cr_assert_eq(runtime->is.kind, KP_RUNTIME_CRIO);
+    cr_assert_eq(kp_release_runtime(release, "docker", &runtime, &err), -1);
+    cr_assert_str_eq(err.reason, "unknown_runtime");
+    cr_assert(strstr(err.message, "containerd-1.7, containerd-2.0"), "%s", err.message);
     cr_assert_eq(kp_release_network(release, "flannel", &network, &err), 0);
     cr_assert_eq(network->image_count, 2);
     cr_assert_eq(network->manifest_count, 1);
@@ -43,16 +52,15 @@ Test(release, the_one_that_ships)
 }
 
 static const struct {
-    const char *minor, *newest, *kubeadm_api, *pause;
-    unsigned containerd_config;
+    const char *minor, *newest, *kubeadm_api, *pause, *runtime;
 } shipped[] = {
-    {"v1.30", "1.30.14", "v1beta3", "registry.k8s.io/pause:3.9", 2},
-    {"v1.31", "1.31.14", "v1beta4", "registry.k8s.io/pause:3.10", 3},
-    {"v1.32", "1.32.13", "v1beta4", "registry.k8s.io/pause:3.10", 3},
-    {"v1.33", "1.33.13", "v1beta4", "registry.k8s.io/pause:3.10", 3},
-    {"v1.34", "1.34.11", "v1beta4", "registry.k8s.io/pause:3.10.1", 4},
-    {"v1.35", "1.35.8", "v1beta4", "registry.k8s.io/pause:3.10.1", 4},
-    {"v1.36", "1.36.4", "v1beta4", "registry.k8s.io/pause:3.10.2", 4},
+    {"v1.30", "1.30.14", "v1beta3", "registry.k8s.io/pause:3.9", "containerd-1.7"},
+    {"v1.31", "1.31.14", "v1beta4", "registry.k8s.io/pause:3.10", "containerd-2.1"},
+    {"v1.32", "1.32.13", "v1beta4", "registry.k8s.io/pause:3.10", "containerd-2.2"},
+    {"v1.33", "1.33.13", "v1beta4", "registry.k8s.io/pause:3.10", "containerd-2.2"},
+    {"v1.34", "1.34.11", "v1beta4", "registry.k8s.io/pause:3.10.1", "containerd-2.3"},
+    {"v1.35", "1.35.8", "v1beta4", "registry.k8s.io/pause:3.10.1", "containerd-2.3"},
+    {"v1.36", "1.36.4", "v1beta4", "registry.k8s.io/pause:3.10.2", "containerd-2.3"},
 };
 
 static bool has_image(const struct kp_release *release, const char *reference)
@@ -75,7 +83,7 @@ Test(release, all_that_ship)
                      err.message);
         cr_assert_str_eq(release->version, shipped[i].newest);
         cr_assert_str_eq(release->kubeadm_api, shipped[i].kubeadm_api);
-        cr_assert_eq(release->containerd_config, shipped[i].containerd_config);
+        cr_assert_str_eq(release->runtime, shipped[i].runtime);
         cr_assert(has_image(release, shipped[i].pause), "%s", shipped[i].minor);
     }
 }
@@ -210,6 +218,15 @@ static const struct {
     {"digest and expected",
      HEAD "    images: [{name: a, ref: \"k.io/a:1\", roles: [worker], digest: x, expected: y}]\n",
      "r.yaml:7:79: releases.1.30.1.images[0].expected: either digest or expected"},
+    {"runtime that is not there", HEAD "    runtime: x\n",
+     "r.yaml:7:14: releases.1.30.1.runtime: the name of one of `runtimes`"},
+    {"runtimes without a default",
+     HEAD "    runtimes: {a: {kind: crio, version: \"1\", files: [{name: a, version: \"1\", url: "
+          "\"https://x/y\", roles: [worker], sha256: {amd64: " SUM "}, install: [{path: /a}]}]}}\n",
+     "r.yaml:6:5: releases.1.30.1: the name of one of `runtimes`"},
+    {"containerd without the version of its configuration",
+     HEAD "    runtimes: {a: {kind: containerd, version: \"1\", files: []}}\n",
+     "r.yaml:7:19: releases.1.30.1.runtimes.a: the version of containerd's configuration"},
     {"replace by an unknown value",
      HEAD "    networks: {f: {version: \"1\", manifests: [{name: m, url: \"https://x/y\", replace: "
           "[{find: a, with: nodes}]}]}}\n",

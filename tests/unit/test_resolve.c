@@ -162,6 +162,57 @@ Test(resolve, a_plan)
     teardown(&f);
 }
 
+static void check_fails(struct fixture *f, enum kp_code code, const char *message)
+{
+    struct kp_plan *plan;
+    struct kp_err err;
+    cr_assert_eq(resolve(f, &plan, &err), -1, "accepted; '%s' was expected", message);
+    cr_expect_eq(err.code, code, "%s", err.message);
+    cr_expect(strstr(err.message, message), "'%s' is not in '%s'", message, err.message);
+}
+
+#define RUNTIME(name, kind, config)                                                                \
+    "      " name ":\n        kind: " kind "\n        version: \"1\"\n" config                     \
+    "        files:\n          - {name: " name ", version: \"1\", url: \"https://x/" name          \
+    "\", sha256: {amd64: " SUM "}, roles: [worker], install: [{path: /usr/local/bin/same}]}\n"
+
+Test(resolve, runtimes)
+{
+    struct fixture f;
+    struct kp_plan *plan;
+    struct kp_err err;
+    setup(&f);
+    kp_auto_free char *text = kp_asprintf(
+        "%s    runtime: old\n    runtimes:\n" RUNTIME("old", "containerd", "        config: 2\n")
+            RUNTIME("crio", "crio", "") RUNTIME("crun", "oci", ""),
+        release_text);
+    kp_releases_free(f.releases);
+    cr_assert_eq(kp_releases_parse(&f.releases, kp_slice_of(text), "r.yaml", &err), 0, "%s",
+                 err.message);
+    f.request.releases = f.releases;
+    cr_assert_eq(resolve(&f, &plan, &err), 0, "%s", err.message);
+    cr_assert_eq(plan->runtime_count, 1);
+    cr_assert_eq(plan->containerd_config, 2);
+    cr_assert_null(plan->files[0].runtime);
+    cr_assert_str_eq(plan->files[1].runtime, "old");
+    kp_plan_free(plan);
+    f.request.runtimes = "crio,crun,old";
+    cr_assert_eq(resolve(&f, &plan, &err), 0, "%s", err.message);
+    cr_assert_eq(plan->runtime_count, 3);
+    cr_assert_str_eq(plan->runtimes[0].name, "crio");
+    cr_assert_str_eq(plan->files[2].runtime, "crun");
+    kp_plan_free(plan);
+    f.request.runtimes = "crun";
+    check_fails(&f, KP_USAGE, "none of them is a containerd or crio");
+    f.request.runtimes = "old,new";
+    check_fails(&f, KP_USAGE, "no runtime 'new'; it has old, crio, crun");
+    f.request.runtimes = "old,old";
+    check_fails(&f, KP_USAGE, "old is named twice");
+    f.request.runtimes = "";
+    check_fails(&f, KP_USAGE, "--runtime: none is named");
+    teardown(&f);
+}
+
 Test(resolve, user_files)
 {
     struct fixture f;
@@ -207,15 +258,6 @@ Test(resolve, user_files)
     cr_assert_eq(err.code, KP_MISSING);
     cr_assert_str_eq(err.reason, "missing_arch");
     teardown(&f);
-}
-
-static void check_fails(struct fixture *f, enum kp_code code, const char *message)
-{
-    struct kp_plan *plan;
-    struct kp_err err;
-    cr_assert_eq(resolve(f, &plan, &err), -1, "accepted; '%s' was expected", message);
-    cr_expect_eq(err.code, code, "%s", err.message);
-    cr_expect(strstr(err.message, message), "'%s' is not in '%s'", message, err.message);
 }
 
 Test(resolve, what_cannot_be)
