@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/proc.h"
 
+#include "core/confine.h"
 #include "core/file.h"
 #include "core/text.h"
 
@@ -65,17 +66,18 @@ static void become_child(const char *const *argv, char **env, struct pipes *p, i
         dup2(p->out[1], STDOUT_FILENO);
     if (flags & (KP_PROC_ERR | KP_PROC_NULL_ERR))
         dup2(flags & KP_PROC_ERR ? p->err[1] : null, STDERR_FILENO);
-    execvpe(argv[0], (char *const *)(uintptr_t)argv, env);
+    if (!(flags & KP_PROC_CONFINED) || kp_confine())
+        execvpe(argv[0], (char *const *)(uintptr_t)argv, env);
     int failed = errno;
     ssize_t ignored = write(p->exec[1], &failed, sizeof(failed));
     (void)ignored;
     _exit(COMMAND_NOT_FOUND);
 }
 
-static size_t merge_env(char **out, const char *const *extra)
+static size_t merge_env(char **out, const char *const *extra, bool ours)
 {
     size_t n = 0;
-    for (char **e = environ; *e && n < ENV_MAX; e++)
+    for (char **e = environ; ours && *e && n < ENV_MAX; e++)
         out[n++] = *e;
     for (; extra && *extra && n < 2 * ENV_MAX - 1; extra++) {
         size_t name = strcspn(*extra, "=") + 1;
@@ -104,7 +106,7 @@ int kp_proc_start(struct kp_proc *out, const char *const *argv, const char *cons
 {
     struct pipes p = {{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}};
     char *merged[2 * ENV_MAX];
-    merge_env(merged, env);
+    merge_env(merged, env, !(flags & KP_PROC_CONFINED));
     if (!open_pipes(&p, flags)) {
         close_pipes(&p);
         return kp_fail_sys(err, errno, "pipe");
@@ -244,12 +246,12 @@ static int exchange_all(struct exchange *x, double until, struct kp_err *err)
     return 0;
 }
 
-int kp_proc_run(const char *const *argv, const char *const *env, struct kp_slice input,
-                double timeout, size_t max, struct kp_buf *out, struct kp_buf *errors, int *status,
-                struct kp_err *err)
+static int run_to_end(const char *const *argv, const char *const *env, struct kp_slice input,
+                      double timeout, size_t max, struct kp_buf *out, struct kp_buf *errors,
+                      int flags, int *status, struct kp_err *err)
 {
     struct kp_proc proc = {-1, -1, -1, -1};
-    int flags = (input.len ? KP_PROC_IN : 0) | (out ? KP_PROC_OUT : 0) | (errors ? KP_PROC_ERR : 0);
+    flags |= (input.len ? KP_PROC_IN : 0) | (out ? KP_PROC_OUT : 0) | (errors ? KP_PROC_ERR : 0);
     if (kp_proc_start(&proc, argv, env, flags, err) < 0)
         return -1;
     if (out)
@@ -268,4 +270,19 @@ int kp_proc_run(const char *const *argv, const char *const *env, struct kp_slice
     if (kp_proc_wait(&proc, until > 0 && left < 0.01 ? 0.01 : left, status, err) < 0)
         return kp_wrap(err, "%s", argv[0]);
     return 0;
+}
+
+int kp_proc_run(const char *const *argv, const char *const *env, struct kp_slice input,
+                double timeout, size_t max, struct kp_buf *out, struct kp_buf *errors, int *status,
+                struct kp_err *err)
+{
+    return run_to_end(argv, env, input, timeout, max, out, errors, 0, status, err);
+}
+
+int kp_proc_run_confined(const char *const *argv, const char *const *env, double timeout,
+                         size_t max, struct kp_buf *out, struct kp_buf *errors, int *status,
+                         struct kp_err *err)
+{
+    struct kp_slice none = {0};
+    return run_to_end(argv, env, none, timeout, max, out, errors, KP_PROC_CONFINED, status, err);
 }

@@ -222,6 +222,17 @@ static int read_check(struct reading *in, const struct kp_yaml *node, void *out)
     return kp_yaml_finish(&r);
 }
 
+static int read_edit(struct reading *in, const struct kp_yaml *node, void *out)
+{
+    struct kp_edit *edit = out;
+    struct kp_yaml_reader r = kp_yaml_read(node, in->err);
+    edit->find = kp_yaml_text_required(&r, "find");
+    edit->put = kp_yaml_text_required(&r, "put");
+    if (!r.failed && !*edit->find)
+        kp_yaml_complain(&r, "find", "the text to find is empty");
+    return kp_yaml_finish(&r);
+}
+
 static int read_manifest(struct reading *in, const struct kp_yaml *node, void *out)
 {
     struct kp_release_manifest *manifest = out;
@@ -231,13 +242,45 @@ static int read_manifest(struct reading *in, const struct kp_yaml *node, void *o
     manifest->has_sha256 = kp_yaml_node(&r, "sha256", false) != NULL;
     if (manifest->has_sha256)
         manifest->sha256 = read_digest(&r, "sha256");
-    if (READ_ELEMENTS(in, &r, "replace", 32, read_replace, &manifest->replace,
+    if (manifest->is_chart) {
+        const struct kp_yaml *values = kp_yaml_map(&r, "values", false);
+        kp_auto_free char *json = values ? kp_yaml_json(values) : kp_strdup("");
+        manifest->values = kp_arena_strdup(in->arena, json);
+        manifest->namespace_ = read_ruled(&r, "namespace", kp_name_ok, "a namespace");
+    }
+    if (READ_ELEMENTS(in, &r, "edit", 32, read_edit, &manifest->edits, &manifest->edit_count) < 0 ||
+        READ_ELEMENTS(in, &r, "replace", 32, read_replace, &manifest->replace,
                       &manifest->replace_count) < 0 ||
         READ_ELEMENTS(in, &r, "wait", 32, read_wait, &manifest->wait, &manifest->wait_count) < 0 ||
         READ_ELEMENTS(in, &r, "checks", 32, read_check, &manifest->checks, &manifest->check_count) <
             0)
         return -1;
     return kp_yaml_finish(&r);
+}
+
+static int read_chart(struct reading *in, const struct kp_yaml *node, void *out)
+{
+    struct kp_release_manifest *manifest = out;
+    manifest->is_chart = true;
+    return read_manifest(in, node, out);
+}
+
+/* Charts come after the manifests, in one list. */
+static int read_charts(struct reading *in, struct kp_yaml_reader *r, struct kp_release_part *part)
+{
+    struct kp_release_manifest *charts;
+    size_t count;
+    if (READ_ELEMENTS(in, r, "charts", KP_RELEASE_FILES_MAX, read_chart, &charts, &count) < 0)
+        return -1;
+    struct kp_release_manifest *all =
+        kp_arena_array(in->arena, part->manifest_count + count, sizeof(*all));
+    if (part->manifest_count)
+        memcpy(all, part->manifests, part->manifest_count * sizeof(*all));
+    if (count)
+        memcpy(all + part->manifest_count, charts, count * sizeof(*all));
+    part->manifests = all;
+    part->manifest_count += count;
+    return 0;
 }
 
 static int read_lists(struct reading *in, struct kp_yaml_reader *r, struct kp_release_part *part)
@@ -247,8 +290,10 @@ static int read_lists(struct reading *in, struct kp_yaml_reader *r, struct kp_re
         READ_ELEMENTS(in, r, "images", KP_RELEASE_IMAGES_MAX, read_image, &part->images,
                       &part->image_count) < 0)
         return -1;
-    return READ_ELEMENTS(in, r, "manifests", KP_RELEASE_FILES_MAX, read_manifest, &part->manifests,
-                         &part->manifest_count);
+    if (READ_ELEMENTS(in, r, "manifests", KP_RELEASE_FILES_MAX, read_manifest, &part->manifests,
+                      &part->manifest_count) < 0)
+        return -1;
+    return read_charts(in, r, part);
 }
 
 static int read_part(struct reading *in, const char *name, const struct kp_yaml *node, void *out)
@@ -258,7 +303,9 @@ static int read_part(struct reading *in, const char *name, const struct kp_yaml 
     if (!kp_name_ok(name))
         return kp_yaml_fail(node, in->err, "'%s' is no name", name);
     part->name = name;
+    static const char *const phases[] = {"addons", "network", NULL};
     part->version = read_ruled(&r, "version", kp_version_ok, "a version");
+    part->network = kp_yaml_choice(&r, "phase", phases, 0) == 1;
     if (read_lists(in, &r, part) < 0)
         return -1;
     return kp_yaml_finish(&r);
@@ -336,6 +383,29 @@ static int check_core_images(struct reading *in, const struct kp_yaml *node,
     return 0;
 }
 
+/* The program that renders charts: one member of an archive per architecture, installed nowhere. */
+static int read_helm(struct reading *in, struct kp_yaml_reader *r, struct kp_release *release)
+{
+    const struct kp_yaml *node = kp_yaml_map(r, "helm", false);
+    if (!node)
+        return 0;
+    struct kp_release_file *helm = kp_arena_alloc(in->arena, sizeof(*helm));
+    struct kp_yaml_reader inner = kp_yaml_read(node, in->err);
+    helm->name = "helm";
+    helm->line = node->line;
+    helm->version = read_ruled(&inner, "version", kp_version_ok, "a version");
+    helm->url = read_url(&inner);
+    helm->license = read_license(&inner);
+    helm->install_count = 1;
+    helm->installs = kp_arena_alloc(in->arena, sizeof(*helm->installs));
+    helm->installs->member = kp_yaml_text_required(&inner, "member");
+    if (READ_ENTRIES(in, &inner, "sha256", KP_RELEASE_ARCHES_MAX, read_sum, &helm->sums,
+                     &helm->sum_count) < 0)
+        return -1;
+    release->helm = helm;
+    return kp_yaml_finish(&inner);
+}
+
 static int read_release(struct reading *in, const char *name, const struct kp_yaml *node, void *out)
 {
     struct kp_release *release = out;
@@ -352,7 +422,7 @@ static int read_release(struct reading *in, const char *name, const struct kp_ya
     for (size_t i = 0; release->programs[i]; i++)
         if (!kp_name_ok(release->programs[i]))
             kp_yaml_complain(&r, "programs", "'%s' is no program's name", release->programs[i]);
-    if (read_lists(in, &r, &release->core) < 0 ||
+    if (read_helm(in, &r, release) < 0 || read_lists(in, &r, &release->core) < 0 ||
         READ_ENTRIES(in, &r, "networks", KP_RELEASE_NETWORKS_MAX, read_part, &release->networks,
                      &release->network_count) < 0 ||
         READ_ENTRIES(in, &r, "addons", KP_RELEASE_NETWORKS_MAX, read_part, &release->addons,

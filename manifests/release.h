@@ -51,10 +51,18 @@ struct kp_release_image {
     const char *license;
     unsigned line;
 };
+struct kp_edit { /* at pack time: literal text, which must be there */
+    const char *find, *put;
+};
 struct kp_release_manifest {
     const char *name, *url; /* with {version} */
     bool has_sha256;
     struct kp_digest sha256;
+    bool is_chart;          /* url is a packaged chart; rendered at pack time */
+    const char *namespace_; /* of a chart: where its objects go */
+    const char *values;     /* of a chart: JSON, "" where none */
+    struct kp_edit *edits;
+    size_t edit_count;
     struct kp_replace *replace;
     size_t replace_count;
     struct kp_wait *wait;
@@ -64,11 +72,12 @@ struct kp_release_manifest {
 };
 struct kp_release_part { /* a network or an add-on; or the release's own files and images */
     const char *name, *version;
+    bool network; /* an add-on whose manifests belong to phase network */
     struct kp_release_file *files;
     size_t file_count;
     struct kp_release_image *images;
     size_t image_count;
-    struct kp_release_manifest *manifests;
+    struct kp_release_manifest *manifests; /* and charts, after them */
     size_t manifest_count;
 };
 struct kp_release_runtime {
@@ -85,6 +94,8 @@ struct kp_release {
     size_t runtime_count;
     const char **programs; /* that nodes must have; NULL-terminated */
     struct kp_release_part core;
+    struct kp_release_file *helm; /* renders charts at pack time; installs[0] is the program's
+                                     member; NULL where the release has none */
     struct kp_release_part *networks, *addons;
     size_t network_count, addon_count;
 };

@@ -180,9 +180,14 @@ static json_t *make_provenance(const struct kp_plan *plan)
         if (image->checked == KP_CHECKED_EXPECTED_MISMATCH)
             json_object_set_new(last, "expected", json_string(kp_digest_hex(&image->expected).hex));
     }
-    for (size_t i = 0; i < plan->manifest_count; i++)
-        add_source(sources, "url", plan->manifests[i].url, NULL, &plan->manifests[i].digest,
-                   plan->manifests[i].checked);
+    for (size_t i = 0; i < plan->manifest_count; i++) {
+        const struct kp_plan_manifest *manifest = &plan->manifests[i];
+        add_source(sources, "url", manifest->url, NULL,
+                   manifest->made ? &manifest->made->digest : &manifest->digest, manifest->checked);
+    }
+    for (size_t i = 0; i < plan->helm_count; i++)
+        add_source(sources, "url", plan->helm[i].url, plan->helm[i].arch, &plan->helm[i].digest,
+                   plan->helm[i].checked);
     for (const char *const *p = plan->waived; *p; p++)
         json_array_append_new(waived, json_string(*p));
     kp_auto_free char *lock = kp_lock_dump(plan);

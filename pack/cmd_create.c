@@ -29,7 +29,7 @@ struct create_options {
         *cache, *split, *runtime;
     const char *have, *expires;
     struct kp_text_list with, images, image_files, manifests, packages, waived, libexec, bases,
-        trusted, revocations;
+        trusted, revocations, charts, values, network_manifests;
     uint64_t jobs, level, serial;
     bool plan, unsigned_, json, quiet;
 };
@@ -39,14 +39,21 @@ const size_t kp_create_size = sizeof(struct create_options);
 const struct kp_option kp_create_options[] = {
     {"k8s", 0, KP_OPT_TEXT, FIELD(k8s), "VERSION", "v1.30 (its newest patch) or v1.30.14", 0},
     {"arch", 0, KP_OPT_TEXT, FIELD(arch), "LIST", "amd64,arm64 (default: this machine's)", 0},
-    {"network", 0, KP_OPT_TEXT, FIELD(network), "NAME", "flannel (default) or none", 0},
+    {"network", 0, KP_OPT_TEXT, FIELD(network), "NAME",
+     "flannel (default), calico, cilium or none, as the release has them", 0},
+    {"network-manifest", 0, KP_OPT_LIST, FIELD(network_manifests), "FILE|URL",
+     "a network of your own instead, applied before nodes join", 0},
     {"with", 0, KP_OPT_LIST, FIELD(with), "NAME,…",
-     "add-ons of the release: metrics-server, local-path …", 0},
+     "add-ons of the release: multus, metrics-server, local-path …", 0},
     {"runtime", 0, KP_OPT_TEXT, FIELD(runtime), "LIST",
      "what nodes run pods with: containerd-2.1,crio,crun; the first is the nodes' default", 0},
     {"image", 0, KP_OPT_LIST, FIELD(images), "REF", "a further image", 0},
     {"images", 0, KP_OPT_LIST, FIELD(image_files), "FILE", "further images, one per line", 0},
     {"manifest", 0, KP_OPT_LIST, FIELD(manifests), "FILE|URL", "YAML to apply to the cluster", 0},
+    {"chart", 0, KP_OPT_LIST, FIELD(charts), "[NS/NAME=]TGZ",
+     "a packaged Helm chart (file or URL), rendered here; its images are added", 0},
+    {"values", 0, KP_OPT_LIST, FIELD(values), "[CHART=]FILE",
+     "values for a chart, also for one of the release", 0},
     {"package", 0, KP_OPT_LIST, FIELD(packages), "FILE",
      "a .deb or .rpm that kinstall installs on the nodes", 0},
     {"waive", 0, KP_OPT_LIST, FIELD(waived), "REF",
@@ -153,9 +160,14 @@ static int make_plan(struct creating *c, struct kp_err *err)
     struct kp_request request = {
         .kubernetes = o->k8s,
         .arches = o->arch ? o->arch : host_arch(),
-        .network = o->network ? o->network : KP_DEFAULT_NETWORK,
+        .network = o->network                   ? o->network
+                   : o->network_manifests.count ? KP_OWN_NETWORK
+                                                : KP_DEFAULT_NETWORK,
+        .network_manifests = &o->network_manifests,
         .with = &o->with,
         .runtimes = o->runtime,
+        .charts = &o->charts,
+        .values = &o->values,
         .images = &o->images,
         .image_files = &o->image_files,
         .manifests = &o->manifests,
@@ -213,10 +225,11 @@ static int check_options(const struct create_options *o, struct kp_err *err)
         return 0;
     if (o->k8s || o->arch || o->network || o->runtime || o->release || o->with.count ||
         o->images.count || o->image_files.count || o->waived.count || o->level || o->serial ||
-        o->expires || o->revocations.count)
+        o->expires || o->revocations.count || o->values.count)
         return kp_fail(err, KP_USAGE,
-                       "--lock decides what goes in; of the others only --manifest, --package and "
-                       "--libexec can stand beside it, to find files again");
+                       "--lock decides what goes in; of the others only --manifest, "
+                       "--network-manifest, --chart, --package and --libexec can stand beside it, "
+                       "to find files again");
     return 0;
 }
 
@@ -314,6 +327,12 @@ static int find_out(struct creating *c, struct kp_err *err)
     if (kp_gather_documents(c->gather, err) < 0)
         return -1;
     warn_unexpected(c);
+    if (c->gather->unsteady)
+        warn(
+            c,
+            "chart %s renders differently each time (it makes passwords or certificates): its lock "
+            "makes the same bundle only with this cache",
+            c->gather->unsteady);
     c->scan = kp_scan_new(c->plan);
     if (kp_gather_scan(c->gather, c->scan, err) < 0) {
         say_missing(c);

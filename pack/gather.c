@@ -3,6 +3,7 @@
 
 #include "core/file.h"
 #include "manifests/walk.h"
+#include "pack/make.h"
 #include "pack/own.h"
 
 #include <fcntl.h>
@@ -20,8 +21,7 @@ struct kp_gather *kp_gather_new(struct kp_plan *plan, struct kp_cache *cache,
     g->cache = cache;
     g->fetch = fetch;
     g->how = (struct kp_compression){plan->zstd, plan->level};
-    g->jobs = kp_alloc_array(plan->file_count + plan->manifest_count, sizeof(*g->jobs));
-    g->images = kp_alloc_array(plan->image_count, sizeof(*g->images));
+    g->jobs = kp_alloc_array(plan->file_count + plan->manifest_count + 1, sizeof(*g->jobs));
     return g;
 }
 
@@ -87,6 +87,12 @@ static int note_manifest(void *user, struct kp_fetch_job *job, struct kp_err *er
 {
     struct kp_plan_manifest *manifest = user;
     (void)err;
+    if (manifest->made) {
+        manifest->made->digest = job->digest;
+        manifest->made->size = job->got;
+        manifest->made->known = true;
+        return 0;
+    }
     manifest->digest = job->digest;
     manifest->size = job->got;
     manifest->known = true;
@@ -97,16 +103,21 @@ static int add_manifests(struct kp_gather *g, struct kp_err *err)
 {
     for (size_t i = 0; i < g->plan->manifest_count; i++) {
         struct kp_plan_manifest *manifest = &g->plan->manifests[i];
+        struct kp_plan_made *made = manifest->made;
+        if (made && kp_make_is_done(g->cache, manifest))
+            continue;
+        struct kp_digest *digest = made ? &made->digest : &manifest->digest;
+        bool known = made ? made->known : manifest->known;
         if (is_local_url(manifest->url)) {
-            if (take_local(g, manifest->local, manifest->url, &manifest->digest, err) < 0)
+            if (take_local(g, manifest->local, manifest->url, digest, err) < 0)
                 return -1;
-            kp_cache_has(g->cache, &manifest->digest, &manifest->size);
+            kp_cache_has(g->cache, digest, made ? &made->size : &manifest->size);
             continue;
         }
         struct kp_fetch_job *job = &g->jobs[g->plan->file_count + i];
         job->name = manifest->name;
         job->url = manifest->url;
-        job->expected = manifest->known ? &manifest->digest : NULL;
+        job->expected = known ? digest : NULL;
         job->max = KP_WALK_MAX;
         job->quiet = true;
         job->done = note_manifest;
@@ -114,6 +125,20 @@ static int add_manifests(struct kp_gather *g, struct kp_err *err)
         kp_fetch_add(g->fetch, job);
     }
     return 0;
+}
+
+/* Only where a chart is still to be rendered. */
+static void add_helm(struct kp_gather *g)
+{
+    const struct kp_plan_file *helm = kp_make_helm(g->plan, g->cache);
+    if (!helm)
+        return;
+    struct kp_fetch_job *job = &g->jobs[g->plan->file_count + g->plan->manifest_count];
+    job->name = "helm";
+    job->url = helm->url;
+    job->expected = &helm->digest;
+    job->size = helm->size;
+    kp_fetch_add(g->fetch, job);
 }
 
 static int note_size(void *user, struct kp_fetch_job *job, struct kp_err *err)
@@ -172,9 +197,11 @@ int kp_gather_documents(struct kp_gather *g, struct kp_err *err)
     struct kp_plan *plan = g->plan;
     if (add_manifests(g, err) < 0)
         return -1;
+    add_helm(g);
     ask_sizes(g);
-    if (kp_fetch_run(g->fetch, err) < 0)
+    if (kp_fetch_run(g->fetch, err) < 0 || kp_make(plan, g->cache, &g->unsteady, err) < 0)
         return -1;
+    g->images = kp_alloc_array(plan->image_count, sizeof(*g->images));
     g->oci = kp_oci_new(g->fetch);
     kp_oci_leave_out(g->oci, leaves_out, (void *)g->held);
     for (size_t i = 0; i < plan->image_count; i++) {

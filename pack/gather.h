@@ -20,17 +20,19 @@ struct kp_gather {
     const struct kp_held *held; /* borrowed; what the site has; NULL unless the caller sets it */
     struct kp_oci *oci;
     struct kp_oci_image *images; /* one for each of the plan, after kp_gather_documents */
-    struct kp_fetch_job *jobs;   /* of files, then of manifests */
+    struct kp_fetch_job *jobs;   /* of files, then of manifests, then helm's */
     struct kp_compression how;
     struct kp_packer *packer;
     struct kp_probe probe;
+    const char *unsteady; /* a chart that renders differently each time, or NULL */
 };
 struct kp_gather *kp_gather_new(struct kp_plan *plan, struct kp_cache *cache,
                                 struct kp_fetch *fetch);
 void kp_gather_free(struct kp_gather *gather);
 KP_DEFINE_AUTO(kp_gather);
 
-/* Resolves images and fetches cluster manifests; digests of the plan are known afterwards. */
+/* Fetches cluster manifests, makes those that are made (pack/make.h), resolves images, also the
+ * ones that were found in rendered charts; digests of the plan are known afterwards. */
 KP_CHECK int kp_gather_documents(struct kp_gather *gather, struct kp_err *err);
 /* Looks for images that are missing (pack/scan.h); and that what shall be replaced in manifests is
  * there. */

@@ -9,6 +9,8 @@
 #include <assert.h>
 #include <stdio.h>
 
+#define VALUES_MAX 16 /* texts for one chart */
+
 static json_t *texts_json(const char *const *texts)
 {
     json_t *array = json_array();
@@ -68,6 +70,14 @@ static json_t *file_json(const struct kp_plan_file *file)
     return out;
 }
 
+static json_t *files_json(const struct kp_plan_file *files, size_t count)
+{
+    json_t *out = json_array();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(out, file_json(&files[i]));
+    return out;
+}
+
 static json_t *image_json(const struct kp_plan_image *image)
 {
     json_t *out = json_object();
@@ -94,6 +104,22 @@ static json_t *checks_json(const struct kp_plan_manifest *manifest)
     return out;
 }
 
+static json_t *made_json(const struct kp_plan_made *made)
+{
+    json_t *out = json_object(), *edits = json_array();
+    set_digest(out, "from", &made->digest);
+    json_object_set_new(out, "size", json_integer((json_int_t)made->size));
+    if (made->namespace_) {
+        set_text(out, "namespace", made->namespace_);
+        json_object_set_new(out, "values", texts_json(made->values));
+    }
+    for (size_t i = 0; i < made->edit_count; i++)
+        json_array_append_new(
+            edits, json_pack("{s:s, s:s}", "find", made->edits[i].find, "put", made->edits[i].put));
+    json_object_set_new(out, "edit", edits);
+    return out;
+}
+
 static json_t *manifest_json(const struct kp_plan_manifest *manifest)
 {
     json_t *out = json_object(), *replaces = json_array(), *waits = json_array();
@@ -112,6 +138,8 @@ static json_t *manifest_json(const struct kp_plan_manifest *manifest)
                                                manifest->wait[i].name));
     json_object_set_new(out, "replace", replaces);
     json_object_set_new(out, "wait", waits);
+    if (manifest->made)
+        json_object_set_new(out, "made", made_json(manifest->made));
     if (manifest->addon)
         set_text(out, "addon", manifest->addon);
     if (manifest->version)
@@ -149,9 +177,7 @@ static json_t *bases_json(const struct kp_plan *plan)
 char *kp_lock_dump(const struct kp_plan *plan)
 {
     kp_auto_json out = json_object();
-    json_t *files = json_array(), *images = json_array(), *manifests = json_array();
-    for (size_t i = 0; i < plan->file_count; i++)
-        json_array_append_new(files, file_json(&plan->files[i]));
+    json_t *images = json_array(), *manifests = json_array();
     for (size_t i = 0; i < plan->image_count; i++)
         json_array_append_new(images, image_json(&plan->images[i]));
     for (size_t i = 0; i < plan->manifest_count; i++)
@@ -172,9 +198,11 @@ char *kp_lock_dump(const struct kp_plan *plan)
     json_object_set_new(out, "arches", texts_json(plan->arches));
     json_object_set_new(out, "programs", texts_json(plan->programs));
     json_object_set_new(out, "waived", texts_json(plan->waived));
-    json_object_set_new(out, "files", files);
+    json_object_set_new(out, "files", files_json(plan->files, plan->file_count));
     json_object_set_new(out, "images", images);
     json_object_set_new(out, "manifests", manifests);
+    if (plan->helm_count)
+        json_object_set_new(out, "helm", files_json(plan->helm, plan->helm_count));
     if (plan->base_count)
         json_object_set_new(out, "bases", bases_json(plan));
     if (plan->expires)
@@ -246,14 +274,15 @@ static void read_installs(struct kp_json_reader *r, struct kp_plan_file *file)
     }
 }
 
-static void read_files(struct kp_json_reader *r, struct kp_plan *plan)
+static struct kp_plan_file *read_files(struct kp_json_reader *r, const char *key, bool optional,
+                                       size_t *count)
 {
     const json_t *array;
-    plan->files =
-        begin_list(r, "files", KP_FILES_MAX, sizeof(*plan->files), &array, &plan->file_count);
-    for (size_t i = 0; i < plan->file_count && !r->failed; i++) {
-        struct kp_json_reader item = kp_json_element(r, "files", array, i);
-        struct kp_plan_file *file = &plan->files[i];
+    *count = kp_json_array(r, key, KP_FILES_MAX, optional, &array);
+    struct kp_plan_file *files = kp_arena_array(r->arena, *count, sizeof(*files));
+    for (size_t i = 0; i < *count && !r->failed; i++) {
+        struct kp_json_reader item = kp_json_element(r, key, array, i);
+        struct kp_plan_file *file = &files[i];
         file->component = read_text(&item, "component");
         file->version = read_text(&item, "version");
         file->arch = read_text(&item, "arch");
@@ -269,6 +298,7 @@ static void read_files(struct kp_json_reader *r, struct kp_plan *plan)
         file->programs = kp_json_texts(&item, "programs", KP_PROGRAMS_MAX, true, NULL);
         end_element(r, &item);
     }
+    return files;
 }
 
 static void read_runtimes(struct kp_json_reader *r, struct kp_plan *plan)
@@ -360,6 +390,35 @@ static void read_checks(struct kp_json_reader *r, struct kp_plan_manifest *manif
     manifest->checks = out;
 }
 
+static struct kp_plan_made *read_made(struct kp_json_reader *r, struct kp_json_reader *of)
+{
+    const json_t *array;
+    const json_t *object = kp_json_object(of, "made", true);
+    if (!object)
+        return NULL;
+    struct kp_json_reader item =
+        kp_json_read(object, kp_arena_printf(r->arena, "%s.made", of->path), r->arena, r->err);
+    struct kp_plan_made *made = kp_arena_alloc(r->arena, sizeof(*made));
+    made->known = true;
+    made->digest = kp_json_digest(&item, "from");
+    made->size = kp_json_number(&item, "size", KP_ENTRY_SIZE_MAX);
+    made->namespace_ = kp_json_text_optional(&item, "namespace", KP_NAME_MAX);
+    made->values = kp_json_texts(&item, "values", VALUES_MAX, !made->namespace_, NULL);
+    struct kp_edit *edits =
+        begin_list(&item, "edit", 32, sizeof(*edits), &array, &made->edit_count);
+    for (size_t i = 0; i < made->edit_count && !item.failed; i++) {
+        struct kp_json_reader edit = kp_json_element(&item, "edit", array, i);
+        edits[i].find = read_text(&edit, "find");
+        edits[i].put = read_text(&edit, "put");
+        if (!edit.failed && !*edits[i].find)
+            kp_json_complain(&edit, "find", "the text is empty");
+        end_element(&item, &edit);
+    }
+    made->edits = edits;
+    end_element(of, &item);
+    return made;
+}
+
 static void read_manifests(struct kp_json_reader *r, struct kp_plan *plan)
 {
     const json_t *array;
@@ -380,6 +439,7 @@ static void read_manifests(struct kp_json_reader *r, struct kp_plan *plan)
         manifest->addon = kp_json_text_optional(&item, "addon", KP_NAME_MAX);
         manifest->version = kp_json_text_optional(&item, "version", KP_NAME_MAX);
         read_checks(&item, manifest);
+        manifest->made = read_made(r, &item);
         end_element(r, &item);
     }
 }
@@ -438,7 +498,11 @@ static int read_lock(struct kp_plan *plan, const json_t *document, const char *n
     plan->waived = kp_json_texts(&r, "waived", KP_LIST_MAX, false, NULL);
     if (!r.failed && (!plan->arches[0] || plan->level < 1))
         kp_json_complain(&r, "arches", "arches and level must not be empty");
-    read_files(&r, plan);
+    plan->files = read_files(&r, "files", false, &plan->file_count);
+    plan->helm = read_files(&r, "helm", true, &plan->helm_count);
+    for (size_t i = 0; !r.failed && i < plan->helm_count; i++)
+        if (plan->helm[i].install_count != 1 || !plan->helm[i].installs[0].member)
+            kp_json_complain(&r, "helm", "one member of an archive is needed");
     read_images(&r, plan);
     read_manifests(&r, plan);
     read_bases(&r, plan);

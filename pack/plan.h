@@ -7,6 +7,7 @@
 #pragma once
 
 #include "bundle/manifest.h"
+#include "manifests/release.h"
 
 #define KP_LOCK_KIND "kpack.lock/v1"
 #define KP_LEVEL_DEFAULT 3
@@ -57,13 +58,23 @@ struct kp_plan_image {
     struct kp_digest expected;
     enum kp_checked checked;
 };
+struct kp_plan_made { /* a manifest that is made at pack time, of what its url has */
+    bool known;       /* digest is the wanted one of the url's bytes */
+    struct kp_digest digest;
+    uint64_t size;
+    const char *namespace_; /* of a chart, which is rendered; NULL: only edited */
+    const char **values;    /* texts for helm, in order; NULL-terminated */
+    const struct kp_edit *edits;
+    size_t edit_count;
+};
 struct kp_plan_manifest {
     const char *name, *why, *url;
     const char *local; /* path on this machine, or NULL */
-    bool known;
+    bool known; /* digest is the wanted one: of the url's bytes, or of what was made of them */
     struct kp_digest digest;
     uint64_t size;
-    enum kp_checked checked;
+    enum kp_checked checked;   /* the url's bytes */
+    struct kp_plan_made *made; /* or NULL */
     const struct kp_replace *replace;
     size_t replace_count;
     const struct kp_wait *wait;
@@ -92,13 +103,28 @@ struct kp_plan {
     int level;
     struct kp_plan_file *files; /* downloads, packages and our own programs */
     size_t file_count;
+    struct kp_plan_file *helm; /* renders charts; one for each arch that kpack may run on */
+    size_t helm_count;
     struct kp_plan_image *images;
-    size_t image_count;
+    size_t image_count, image_room;
     struct kp_plan_manifest *manifests;
-    size_t manifest_count;
+    size_t manifest_count, manifest_room;
     struct kp_base *bases; /* bundles that hold what this one leaves out; known at the end */
     size_t base_count;
 };
 struct kp_plan *kp_plan_new(void);
 void kp_plan_free(struct kp_plan *plan);
 KP_DEFINE_AUTO(kp_plan);
+/* Appends one, zeroed; earlier ones may move. */
+struct kp_plan_manifest *kp_plan_add_manifest(struct kp_plan *plan);
+/* The manifest's url is `source`, or it is that file of this machine, whose digest is known at
+ * once; `option` stands in errors. */
+KP_CHECK int kp_plan_set_source(struct kp_plan *plan, struct kp_plan_manifest *manifest,
+                                const char *option, const char *source, struct kp_err *err);
+struct kp_plan_image *kp_plan_find_image(struct kp_plan *plan, const char *reference);
+struct kp_plan_image *kp_plan_add_image(struct kp_plan *plan, const char *reference,
+                                        const char *why);
+/* Text as somebody wrote it, put into the full form; a digest beside a tag pins and is not part of
+ * the name. One that is there already stays; with another digest it is KP_USAGE. */
+KP_CHECK int kp_plan_want_image(struct kp_plan *plan, const char *text, const char *why,
+                                struct kp_err *err);

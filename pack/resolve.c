@@ -8,14 +8,13 @@
 #include "pack/own.h"
 #include "pack/packages.h"
 #include "pack/reference.h"
-
-#define EVERY_NODE (KP_ROLE_CONTROL_PLANE | KP_ROLE_WORKER)
+#include "pack/resolve_chart.h"
 
 struct resolving {
     const struct kp_request *request;
     struct kp_plan *plan;
     struct kp_arena *arena;
-    size_t arch_count, image_room, file_room, manifest_room;
+    size_t file_room;
     struct kp_err *err;
 };
 
@@ -115,36 +114,12 @@ static int add_release_file(struct resolving *r, const struct kp_release_file *f
     return 0;
 }
 
-static struct kp_plan_image *find_image(struct kp_plan *plan, const char *reference)
-{
-    for (size_t i = 0; i < plan->image_count; i++)
-        if (strcmp(plan->images[i].reference, reference) == 0)
-            return &plan->images[i];
-    return NULL;
-}
-
-static struct kp_plan_image *add_image(struct resolving *r, const char *reference, const char *why)
-{
-    if (r->plan->image_count == r->image_room) {
-        size_t room = r->image_room ? r->image_room * 2 : 64;
-        struct kp_plan_image *images = kp_arena_array(r->arena, room, sizeof(*images));
-        if (r->image_room)
-            memcpy(images, r->plan->images, r->image_room * sizeof(*images));
-        r->plan->images = images;
-        r->image_room = room;
-    }
-    struct kp_plan_image *image = &r->plan->images[r->plan->image_count++];
-    *image = (struct kp_plan_image){.reference = reference, .why = why, .name = "", .license = ""};
-    image->arches = r->plan->arches;
-    return image;
-}
-
 static void add_release_image(struct resolving *r, const struct kp_release_image *from,
                               const char *why)
 {
-    if (find_image(r->plan, from->reference))
+    if (kp_plan_find_image(r->plan, from->reference))
         return;
-    struct kp_plan_image *image = add_image(r, from->reference, why);
+    struct kp_plan_image *image = kp_plan_add_image(r->plan, from->reference, why);
     image->name = from->name;
     image->license = from->license;
     image->roles = from->roles;
@@ -156,32 +131,6 @@ static void add_release_image(struct resolving *r, const struct kp_release_image
         image->root = from->digest;
     if (image->has_expected)
         image->expected = from->digest;
-}
-
-/* Text as the user wrote it -> the full form; a digest beside a tag pins and is not part of the
- * name. */
-static int add_user_image(struct resolving *r, const char *text, const char *why)
-{
-    struct kp_reference parsed;
-    if (kp_reference_parse(&parsed, r->arena, text, r->err) < 0)
-        return kp_wrap(r->err, "%s", why);
-    struct kp_reference named = parsed;
-    named.has_digest = parsed.has_digest && !parsed.tag;
-    kp_auto_free char *full = kp_reference_text(&named);
-    struct kp_plan_image *image = find_image(r->plan, full);
-    if (image && parsed.has_digest && image->known &&
-        !kp_digest_equal(&image->root, &parsed.digest))
-        return kp_fail(r->err, KP_USAGE, "%s: %s is in the bundle with another digest", why, full);
-    if (!image) {
-        image = add_image(r, kp_arena_strdup(r->arena, full), why);
-        image->roles = EVERY_NODE;
-    }
-    if (parsed.has_digest) {
-        image->known = true;
-        image->root = parsed.digest;
-        image->checked = KP_CHECKED_PINNED;
-    }
-    return 0;
 }
 
 static int add_images_file(struct resolving *r, const char *path)
@@ -198,29 +147,34 @@ static int add_images_file(struct resolving *r, const char *path)
         if (!line.len || *line.ptr == '#')
             continue;
         const char *reference = kp_arena_strndup(r->arena, line.ptr, line.len);
-        if (add_user_image(r, reference, "--images") < 0)
+        if (kp_plan_want_image(r->plan, reference, "--images", r->err) < 0)
             return kp_wrap(r->err, "%s:%u", path, number);
     }
     return 0;
 }
 
-static struct kp_plan_manifest *add_manifest(struct resolving *r)
+/* The text of a release's own values stands before the user's. */
+static void add_making(struct resolving *r, struct kp_plan_manifest *to,
+                       const struct kp_release_manifest *from)
 {
-    if (r->plan->manifest_count == r->manifest_room) {
-        size_t room = r->manifest_room ? r->manifest_room * 2 : 16;
-        struct kp_plan_manifest *manifests = kp_arena_array(r->arena, room, sizeof(*manifests));
-        if (r->manifest_room)
-            memcpy(manifests, r->plan->manifests, r->manifest_room * sizeof(*manifests));
-        r->plan->manifests = manifests;
-        r->manifest_room = room;
+    struct kp_plan_made *made = kp_arena_alloc(r->arena, sizeof(*made));
+    made->known = to->known;
+    made->digest = to->digest;
+    made->edits = from->edits;
+    made->edit_count = from->edit_count;
+    made->values = kp_arena_array(r->arena, 2, sizeof(*made->values));
+    if (from->is_chart) {
+        made->namespace_ = from->namespace_;
+        made->values[0] = *from->values ? from->values : NULL;
     }
-    return &r->plan->manifests[r->plan->manifest_count++];
+    to->made = made;
+    to->known = false;
 }
 
 static void add_release_manifest(struct resolving *r, const struct kp_release_manifest *from,
                                  const struct kp_release_part *part, const char *why)
 {
-    struct kp_plan_manifest *to = add_manifest(r);
+    struct kp_plan_manifest *to = kp_plan_add_manifest(r->plan);
     to->name = from->name;
     to->why = why;
     to->url = kp_release_expand(r->arena, from->url, part->version, NULL);
@@ -233,6 +187,8 @@ static void add_release_manifest(struct resolving *r, const struct kp_release_ma
     to->wait_count = from->wait_count;
     to->checks = from->checks;
     to->check_count = from->check_count;
+    if (from->is_chart || from->edit_count)
+        add_making(r, to, from);
 }
 
 /* "https://x/y/my app.yaml?raw=1" -> "my-app"; two of one name get a number. */
@@ -258,29 +214,16 @@ static const char *manifest_name(struct resolving *r, const char *source)
     return name;
 }
 
-static int add_user_manifest(struct resolving *r, const char *source)
+static int add_user_manifest(struct resolving *r, const char *option, const char *why,
+                             const char *source)
 {
-    struct kp_plan_manifest *to = add_manifest(r);
-    to->why = "--manifest";
-    if (kp_starts_with(source, "http://"))
-        return kp_fail(r->err, KP_USAGE, "--manifest %s: https:// is needed", source);
-    if (kp_starts_with(source, "https://")) {
-        if (strpbrk(source, "?#@ ") || !kp_text_plain(source, KP_PATH_MAX))
-            return kp_fail(r->err, KP_USAGE,
-                           "--manifest %s: a URL without user, query or fragment is needed",
-                           source);
-        to->url = source;
-    } else {
-        to->local = source;
-        to->known = true;
-        to->checked = KP_CHECKED_LOCAL;
-        if (!kp_text_plain(kp_path_base(source), KP_PATH_MAX))
-            return kp_fail(r->err, KP_USAGE, "--manifest %s: a plain ASCII name is needed", source);
-        to->url = kp_arena_printf(r->arena, "file:%s", kp_path_base(source));
-        if (kp_sha256_file(source, &to->digest, &to->size, r->err) < 0)
-            return kp_wrap(r->err, "--manifest");
-    }
-    to->name = to->addon = manifest_name(r, source);
+    struct kp_plan_manifest *to = kp_plan_add_manifest(r->plan);
+    to->why = why;
+    if (kp_plan_set_source(r->plan, to, option, source, r->err) < 0)
+        return -1;
+    to->name = manifest_name(r, source);
+    if (!kp_starts_with(why, "network "))
+        to->addon = to->name;
     return 0;
 }
 
@@ -338,6 +281,33 @@ static int add_part(struct resolving *r, const struct kp_release_part *part, con
     return 0;
 }
 
+/* The release's, or the user's own by --network-manifest, under a name that the release does not
+ * have. */
+static int add_network(struct resolving *r, const struct kp_release *release)
+{
+    const struct kp_request *request = r->request;
+    const struct kp_release_part *network;
+    struct kp_err ignored = KP_ERR_INIT;
+    const char *why = kp_arena_printf(r->arena, "network %s", request->network);
+    if (!list_count(request->network_manifests))
+        return kp_release_network(release, request->network, &network, r->err) < 0
+                   ? -1
+                   : add_part(r, network, why);
+    if (kp_release_network(release, request->network, &network, &ignored) == 0)
+        return kp_fail(r->err, KP_USAGE,
+                       "--network-manifest is a network of your own, but --network %s is one of "
+                       "the release; leave it out or give another name",
+                       request->network);
+    if (!kp_name_ok(request->network))
+        return kp_fail(r->err, KP_USAGE, "--network %s: no name (letters, digits, . _ + -)",
+                       request->network);
+    for (size_t i = 0; i < request->network_manifests->count; i++)
+        if (add_user_manifest(r, "--network-manifest", why, request->network_manifests->items[i]) <
+            0)
+            return -1;
+    return 0;
+}
+
 /* The add-on's manifests are taken away together, by its name. */
 static int add_addon(struct resolving *r, const struct kp_release *release, const char *name)
 {
@@ -345,7 +315,8 @@ static int add_addon(struct resolving *r, const struct kp_release *release, cons
     size_t first = r->plan->manifest_count;
     if (kp_release_addon(release, name, &part, r->err) < 0)
         return kp_wrap(r->err, "--with");
-    const char *why = kp_arena_printf(r->arena, "add-on %s", part->name);
+    const char *kind = part->network ? "network" : "add-on";
+    const char *why = kp_arena_printf(r->arena, "%s %s", kind, part->name);
     for (size_t i = 0; i < first; i++)
         if (strcmp(r->plan->manifests[i].why, why) == 0)
             return 0;
@@ -409,13 +380,13 @@ static int add_user_parts(struct resolving *r)
 {
     const struct kp_request *request = r->request;
     for (size_t i = 0; i < list_count(request->images); i++)
-        if (add_user_image(r, request->images->items[i], "--image") < 0)
+        if (kp_plan_want_image(r->plan, request->images->items[i], "--image", r->err) < 0)
             return -1;
     for (size_t i = 0; i < list_count(request->image_files); i++)
         if (add_images_file(r, request->image_files->items[i]) < 0)
             return -1;
     for (size_t i = 0; i < list_count(request->manifests); i++)
-        if (add_user_manifest(r, request->manifests->items[i]) < 0)
+        if (add_user_manifest(r, "--manifest", "--manifest", request->manifests->items[i]) < 0)
             return -1;
     for (size_t i = 0; i < list_count(request->packages); i++)
         if (add_package(r, request->packages->items[i]) < 0)
@@ -462,18 +433,16 @@ static int set_waived(struct resolving *r)
 int kp_resolve(struct kp_plan **out, const struct kp_request *request, struct kp_err *err)
 {
     const struct kp_release *release;
-    const struct kp_release_part *network;
     kp_auto(kp_plan) plan = kp_plan_new();
     struct resolving r = {.request = request, .plan = plan, .arena = plan->arena, .err = err};
     if (kp_releases_find(request->releases, request->kubernetes, &release, err) < 0 ||
-        kp_release_network(release, request->network, &network, err) < 0 ||
         kp_arches_parse(&plan->arches, plan->arena, request->arches, err) < 0)
         return -1;
     set_head(&r, release);
-    const char *why = kp_arena_printf(plan->arena, "network %s", network->name);
     if (add_part(&r, &release->core, "release") < 0 || add_runtimes(&r, release) < 0 ||
-        add_part(&r, network, why) < 0 || add_addons(&r, release) < 0 || add_user_parts(&r) < 0 ||
-        add_own(&r) < 0 || set_waived(&r) < 0)
+        add_network(&r, release) < 0 || add_addons(&r, release) < 0 || add_user_parts(&r) < 0 ||
+        kp_resolve_charts(plan, request, release->helm, err) < 0 || add_own(&r) < 0 ||
+        set_waived(&r) < 0)
         return -1;
     *out = kp_steal(&plan);
     return 0;

@@ -8,6 +8,8 @@
 
 #define KP_IMAGES_FILE_MAX ((size_t)1 << 20)
 #define KP_DEFAULT_NETWORK "flannel"
+#define KP_OWN_NETWORK "custom" /* the default beside --network-manifest */
+#define KP_VALUES_MAX ((size_t)1 << 20)
 
 struct kp_request {
     const struct kp_releases *releases;
@@ -15,8 +17,10 @@ struct kp_request {
     const char *arches;     /* "amd64,arm64" */
     const char *network;
     const struct kp_text_list *with; /* names of add-ons, also several with commas between */
-    const char *runtimes; /* "containerd-1.7,crio"; NULL: the release's default */
+    const char *runtimes;            /* "containerd-1.7,crio"; NULL: the release's default */
     const struct kp_text_list *images, *image_files, *manifests, *packages, *waived;
+    const struct kp_text_list *charts, *values; /* [NAMESPACE/NAME=]FILE|URL, [CHART=]FILE */
+    const struct kp_text_list *network_manifests;
     const struct kp_text_list *libexec; /* folders with ARCH/kinstall …, searched in order */
     const char *libexec_default;        /* searched last */
     int level;

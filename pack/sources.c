@@ -52,17 +52,26 @@ int kp_sources_release(struct kp_releases **out, const char *kubernetes, const c
                    known);
 }
 
-static int match_manifest(struct kp_plan *plan, const char *path, struct kp_err *err)
+/* By what the file holds; of a chart "NAMESPACE/NAME=" does not count. */
+static int match_manifests(struct kp_plan *plan, const struct kp_text_list *paths,
+                           const char *option, struct kp_err *err)
 {
-    struct kp_digest digest;
-    uint64_t size;
-    if (kp_starts_with(path, "https://"))
-        return 0;
-    if (kp_sha256_file(path, &digest, &size, err) < 0)
-        return kp_wrap(err, "--manifest");
-    for (size_t i = 0; i < plan->manifest_count; i++)
-        if (kp_digest_equal(&plan->manifests[i].digest, &digest))
-            plan->manifests[i].local = path;
+    for (size_t i = 0; paths && i < paths->count; i++) {
+        const char *equals = strchr(paths->items[i], '=');
+        const char *path = equals ? equals + 1 : paths->items[i];
+        struct kp_digest digest;
+        uint64_t size;
+        if (kp_starts_with(path, "https://"))
+            continue;
+        if (kp_sha256_file(path, &digest, &size, err) < 0)
+            return kp_wrap(err, "%s", option);
+        for (size_t k = 0; k < plan->manifest_count; k++) {
+            struct kp_plan_manifest *manifest = &plan->manifests[k];
+            if (kp_digest_equal(manifest->made ? &manifest->made->digest : &manifest->digest,
+                                &digest))
+                manifest->local = path;
+        }
+    }
     return 0;
 }
 
@@ -94,9 +103,10 @@ static void match_own(struct kp_plan *plan, const struct kp_request *request, co
 
 int kp_sources_find(struct kp_plan *plan, const struct kp_request *request, struct kp_err *err)
 {
-    for (size_t i = 0; i < request->manifests->count; i++)
-        if (match_manifest(plan, request->manifests->items[i], err) < 0)
-            return -1;
+    if (match_manifests(plan, request->manifests, "--manifest", err) < 0 ||
+        match_manifests(plan, request->network_manifests, "--network-manifest", err) < 0 ||
+        match_manifests(plan, request->charts, "--chart", err) < 0)
+        return -1;
     for (size_t i = 0; i < request->packages->count; i++)
         if (match_package(plan, request->packages->items[i], err) < 0)
             return -1;

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+kp_unit(confine kp_core)
 kp_unit(core kp_core)
 kp_unit(core_json kp_core)
 kp_unit(core_proc kp_core)
