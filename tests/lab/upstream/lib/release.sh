@@ -16,7 +16,7 @@ release_template() {
         case $line in
             "@GROUPS release@") group_parts release ;;
             "@GROUPS networks@") group_parts networks ;;
-            "@ADDONS@") printf '    addons:%s\n' "${addons:+$'\n'}${addons:- \{\}}" ;;
+            "@ADDONS@") if [[ -n $addons ]]; then printf '    addons:\n%s\n' "$addons"; else echo '    addons: {}'; fi ;;
             *) printf '%s\n' "$line" ;;
         esac
     done <"$HERE/templates/release.yaml.in"
