@@ -100,28 +100,69 @@ static bool content_fits(const struct kp_bundle *b, const struct kp_stretch *s,
     return kp_digest_equal(seen, &leaf);
 }
 
+static bool head_fits(const struct kp_bundle *b, const struct kp_stretch *s, const uint8_t *stored)
+{
+    const struct kp_entry *entry = &b->manifest->entries[s->entry];
+    uint8_t head[KP_ENTRY_HEAD_MAX];
+    if (!s->head)
+        return true;
+    kp_layout_entry_head(head, entry->path, entry->size);
+    return memcmp(stored, head, s->head) == 0;
+}
+
 bool kp_stretch_fits(const struct kp_bundle *b, const struct kp_stretch *s, const uint8_t *leaves,
                      const uint8_t *stored, struct kp_hash *hash)
 {
-    uint8_t head[KP_END_FRAME];
     struct kp_digest seen;
     if (s->entry == b->manifest->entry_count) {
-        kp_layout_end(head);
-        return memcmp(stored, head, KP_END_FRAME) == 0;
+        uint8_t end[KP_END_FRAME];
+        kp_layout_end(end);
+        return memcmp(stored, end, KP_END_FRAME) == 0;
     }
     const struct kp_entry *entry = &b->manifest->entries[s->entry];
     uint64_t first = s->leaf * KP_LEAF_BLOCKS, left = kp_layout_blocks(entry->size) - first;
-    bool good = true;
-    if (s->head) {
-        kp_layout_entry_head(head, entry->path, entry->size);
-        good = memcmp(stored, head, s->head) == 0;
-    }
+    bool good = head_fits(b, s, stored);
     if (s->entry && left > KP_LEAF_BLOCKS)
         left = KP_LEAF_BLOCKS;
     good =
         kp_layout_blocks_read(stored + s->head, entry->size, first, left, take_hash, hash) && good;
     kp_hash_finish(hash, &seen);
     return content_fits(b, s, leaves, &seen) && good;
+}
+
+static bool is_full_leaf(const struct kp_bundle *b, const struct kp_stretch *s)
+{
+    return s->entry && s->entry < b->manifest->entry_count &&
+           (s->leaf + 1) * KP_LEAF_SIZE <= b->manifest->entries[s->entry].size;
+}
+
+void kp_stretch_fit_two(const struct kp_bundle *b, const struct kp_stretch s[2],
+                        const uint8_t *leaves, const uint8_t *const stored[2], struct kp_hash *hash,
+                        struct kp_hash_pair *pair, bool good[2])
+{
+    const uint8_t *at[2] = {stored[0] + s[0].head, stored[1] + s[1].head};
+    struct kp_digest seen[2];
+    if (!is_full_leaf(b, &s[0]) || !is_full_leaf(b, &s[1])) {
+        for (int k = 0; k < 2; k++)
+            good[k] = kp_stretch_fits(b, &s[k], leaves, stored[k], hash);
+        return;
+    }
+    for (int k = 0; k < 2; k++)
+        good[k] = head_fits(b, &s[k], stored[k]);
+    for (uint64_t i = 0; i < KP_LEAF_BLOCKS; i++) {
+        for (int k = 0; k < 2; k++) {
+            struct kp_block block = kp_layout_block(b->manifest->entries[s[k].entry].size,
+                                                    s[k].leaf * KP_LEAF_BLOCKS + i);
+            good[k] = memcmp(at[k], block.header, KP_BLOCK_HEADER) == 0 && good[k];
+            at[k] += KP_BLOCK_HEADER;
+        }
+        kp_hash_pair_update(pair, at[0], at[1], KP_BLOCK_MAX);
+        at[0] += KP_BLOCK_MAX;
+        at[1] += KP_BLOCK_MAX;
+    }
+    kp_hash_pair_finish(pair, &seen[0], &seen[1]);
+    for (int k = 0; k < 2; k++)
+        good[k] = content_fits(b, &s[k], leaves, &seen[k]) && good[k];
 }
 
 struct filling {

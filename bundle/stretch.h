@@ -25,6 +25,10 @@ struct kp_stretch kp_stretch_find(const struct kp_bundle *bundle, uint64_t offse
  * bundle.leaves, unused for number 0 and the end. */
 bool kp_stretch_fits(const struct kp_bundle *bundle, const struct kp_stretch *stretch,
                      const uint8_t *leaves, const uint8_t *stored, struct kp_hash *hash);
+/* Two at once, as kp_stretch_fits each: full leaves share the hashing. */
+void kp_stretch_fit_two(const struct kp_bundle *bundle, const struct kp_stretch stretches[2],
+                        const uint8_t *leaves, const uint8_t *const stored[2], struct kp_hash *hash,
+                        struct kp_hash_pair *pair, bool good[2]);
 /* The content of number 0 out of its stored bytes; *out: kp_free. */
 uint8_t *kp_stretch_leaves(const struct kp_bundle *bundle, const uint8_t *stored);
 /* Where the bundle's tail begins. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every byte after bundle.sig: bundle.leaves first, then one work item per leaf (a whole small
- * entry is one item), each read once. The leaves are covered by bundle.leaves's digest in the
+ * Every byte after bundle.sig: bundle.leaves first, then two leaves per work item (a whole small
+ * entry counts as one), each read once. The leaves are covered by bundle.leaves's digest in the
  * signed manifest, so content of many leaves is not hashed a second time as a whole.
  */
 #include "bundle/stretch.h"
@@ -17,8 +17,9 @@ struct verifier {
     const struct kp_verify_options *options;
     uint8_t *leaves; /* bundle.leaves's content */
     struct worker {
-        uint8_t *buffer;
+        uint8_t *buffers[2];
         struct kp_hash *hash;
+        struct kp_hash_pair *pair;
     } * workers;
     unsigned threads;
     pthread_mutex_t lock; /* guards all below and the calls of progress */
@@ -31,8 +32,10 @@ struct verifier {
 static void release_verifier(struct verifier *v)
 {
     for (unsigned i = 0; v->workers && i < v->threads; i++) {
-        kp_free(v->workers[i].buffer);
+        kp_free(v->workers[i].buffers[0]);
+        kp_free(v->workers[i].buffers[1]);
         kp_hash_free(v->workers[i].hash);
+        kp_hash_pair_free(v->workers[i].pair);
     }
     kp_free(v->workers);
     kp_free(v->leaves);
@@ -72,16 +75,28 @@ static int verify_item(void *user, size_t item, unsigned index, struct kp_err *e
 {
     struct verifier *v = user;
     struct worker *worker = &v->workers[index];
-    struct kp_stretch s = kp_stretch_at(v->b, item + 1); // after bundle.leaves
+    const uint8_t *const stored[2] = {worker->buffers[0], worker->buffers[1]};
+    struct kp_stretch s[2];
+    bool good[2] = {true, true};
+    uint64_t first = 1 + 2 * item, left = kp_stretch_count(v->b) - first; // after bundle.leaves
+    size_t n = left < 2 ? 1 : 2;
     if (kp_interrupt_check(err) < 0)
         return -1;
-    if (kp_medium_read(v->b->medium, worker->buffer, s.len, s.at, err) < 0)
-        return kp_wrap(err, "%s", path_of(v->b, s.entry));
-    bool good = kp_stretch_fits(v->b, &s, v->leaves, worker->buffer, worker->hash);
-    if (!good)
-        note_damage(v, s.entry, s.at, s.len);
-    report(v, s.len);
-    return good || v->options->all ? 0 : -1; // stops the others; explain() states the fact
+    for (size_t i = 0; i < n; i++) {
+        s[i] = kp_stretch_at(v->b, first + i);
+        if (kp_medium_read(v->b->medium, worker->buffers[i], s[i].len, s[i].at, err) < 0)
+            return kp_wrap(err, "%s", path_of(v->b, s[i].entry));
+    }
+    if (n == 2)
+        kp_stretch_fit_two(v->b, s, v->leaves, stored, worker->hash, worker->pair, good);
+    else
+        good[0] = kp_stretch_fits(v->b, s, v->leaves, stored[0], worker->hash);
+    for (size_t i = 0; i < n; i++) {
+        if (!good[i])
+            note_damage(v, s[i].entry, s[i].at, s[i].len);
+        report(v, s[i].len);
+    }
+    return (good[0] && good[1]) || v->options->all ? 0 : -1; // explain() states the fact
 }
 
 static void make_workers(struct verifier *v)
@@ -89,8 +104,10 @@ static void make_workers(struct verifier *v)
     v->threads = v->options->threads ? v->options->threads : kp_cores();
     v->workers = kp_alloc_array(v->threads, sizeof(*v->workers));
     for (unsigned i = 0; i < v->threads; i++) {
-        v->workers[i].buffer = kp_alloc(KP_STRETCH_MAX);
+        v->workers[i].buffers[0] = kp_alloc(KP_STRETCH_MAX);
+        v->workers[i].buffers[1] = kp_alloc(KP_STRETCH_MAX);
         v->workers[i].hash = kp_hash_new();
+        v->workers[i].pair = kp_hash_pair_new(false);
     }
 }
 
@@ -117,7 +134,7 @@ static int run(struct verifier *v, struct kp_err *err)
     if (verify_leaves(v, err) < 0)
         return -1;
     make_workers(v);
-    if (kp_parallel(v->threads, kp_stretch_count(v->b) - 1, verify_item, v, err) < 0)
+    if (kp_parallel(v->threads, kp_stretch_count(v->b) / 2, verify_item, v, err) < 0)
         return -1;
     return kp_medium_unchanged(v->b->medium, err);
 }

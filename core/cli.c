@@ -211,14 +211,21 @@ static bool wants_json(const struct kp_command *command, const void *options)
     return o && options && *(const bool *)((const char *)options + o->offset);
 }
 
-static int report(const struct kp_program *program, const struct kp_err *err, bool json)
+/* Of a command line that was not understood: it may stand behind what is wrong. */
+static bool asks_json(int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--json") == 0)
+            return true;
+    return false;
+}
+
+static int report(const struct kp_program *program, struct kp_err *err, bool json)
 {
     fflush(stdout);
     if (json && !err->reported) {
-        kp_auto_json value =
-            json_pack("{s:b, s:i, s:s, s:s*, s:s*}", "ok", 0, "code", (int)err->code, "message",
-                      err->message, "reason", err->reason, "hint", err->hint[0] ? err->hint : NULL);
-        kp_json_print(value);
+        kp_auto_json value = json_object();
+        kp_json_end(value, -1, err);
     } else if (!json) {
         fprintf(stderr, "%s%s: %s%s\n", kp_colour_on(stderr, KP_RED), program->name, err->message,
                 kp_colour_off(stderr));
@@ -235,21 +242,21 @@ static int run_command(const struct kp_program *program, const struct kp_command
     kp_auto_free void *options = kp_alloc(command->size ? command->size : 1);
     kp_auto_free char **positional = kp_alloc_array((size_t)argc + 1, sizeof(char *));
     struct parse p = {command, options, argc, argv, 0, positional, 0, false};
-    int result = parse_words(&p, &err);
-    if (result == 0 && p.help) {
+    if (parse_words(&p, &err) < 0)
+        return report(program, &err,
+                      find_option(command, "json", 4, '\0') && asks_json(argc + 1, argv - 1));
+    if (p.help) {
         print_command_help(stdout, program, command);
         return 0;
     }
-    if (result == 0)
-        result = command->run(options, p.positionals, positional, &err);
-    if (result < 0)
+    if (command->run(options, p.positionals, positional, &err) < 0)
         return report(program, &err, wants_json(command, options));
     if (fflush(stdout) != 0 && kp_fail(&err, KP_FAILED, "cannot write to standard output") < 0)
         return report(program, &err, false);
     return 0;
 }
 
-static int unknown_command(const struct kp_program *program, const char *word)
+static int unknown_command(const struct kp_program *program, const char *word, bool json)
 {
     struct kp_err err = KP_ERR_INIT;
     const char *names[COMMANDS_MAX];
@@ -259,7 +266,7 @@ static int unknown_command(const struct kp_program *program, const char *word)
     const char *near = kp_nearest(word, names, n);
     kp_fail(&err, KP_USAGE, "unknown command %s", word);
     kp_hint(&err, near && near[0] ? "did you mean %s %s?" : "see %s --help", program->name, near);
-    return report(program, &err, false);
+    return report(program, &err, json);
 }
 
 int kp_cli_main(const struct kp_program *program, int argc, char **argv)
@@ -295,7 +302,7 @@ int kp_cli_main(const struct kp_program *program, int argc, char **argv)
     if (main_command && (word[0] == '-' || !word[0] || main_command->most))
         return run_command(program, main_command, argc - 1, argv + 1);
     if (word[0])
-        return unknown_command(program, argv[help ? 2 : 1]);
+        return unknown_command(program, argv[help ? 2 : 1], asks_json(argc, argv));
     print_help(stderr, program);
     return KP_USAGE;
 }

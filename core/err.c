@@ -54,9 +54,31 @@ const char *kp_strerror(int sys)
     return text ? text : "unknown error";
 }
 
+const char *kp_err_reason(const struct kp_err *err)
+{
+    if (err->reason)
+        return err->reason;
+    switch (err->code) {
+    case KP_USAGE:
+        return "usage";
+    case KP_UNTRUSTED:
+        return "untrusted";
+    case KP_DAMAGED:
+        return "damaged";
+    case KP_MISSING:
+        return "missing";
+    case KP_OK:
+    case KP_FAILED:
+        break;
+    }
+    return "failed";
+}
+
 static const char *reason_of(int sys)
 {
     switch (sys) {
+    case ENOENT:
+        return "no_file";
     case ENOSPC:
     case EDQUOT:
         return "disk_full";

@@ -48,6 +48,9 @@ int kp_fail_sys(struct kp_err *err, int sys, const char *fmt, ...) KP_PRINTF(3, 
 int kp_wrap(struct kp_err *err, const char *fmt, ...) KP_PRINTF(2, 3);
 /* Sets the hint (what to do next) where none is set yet; returns -1. */
 int kp_hint(struct kp_err *err, const char *fmt, ...) KP_PRINTF(2, 3);
+/* The exact reason for machines; where the error has none the word for its code ("usage", "failed",
+ * …). */
+const char *kp_err_reason(const struct kp_err *err);
 /* The errno's text; thread-safe. */
 const char *kp_strerror(int sys);
 

@@ -36,6 +36,17 @@ void kp_hash_finish(struct kp_hash *hash, struct kp_digest *out);
 /* An independent context that has seen the same bytes. */
 struct kp_hash *kp_hash_copy(const struct kp_hash *hash);
 
+/* Two messages of one length side by side: on CPUs with SHA instructions about 1.6 times as fast as
+ * one after the other, else the same. plain: two usual contexts whatever the CPU has (tests). */
+struct kp_hash_pair;
+struct kp_hash_pair *kp_hash_pair_new(bool plain);
+void kp_hash_pair_free(struct kp_hash_pair *pair);
+KP_DEFINE_AUTO(kp_hash_pair);
+/* len bytes of each, a multiple of 64. */
+void kp_hash_pair_update(struct kp_hash_pair *pair, const void *a, const void *b, size_t len);
+/* As kp_hash_finish. */
+void kp_hash_pair_finish(struct kp_hash_pair *pair, struct kp_digest *a, struct kp_digest *b);
+
 /* Streams fd from its current offset to its end. */
 KP_CHECK int kp_sha256_fd(int fd, struct kp_digest *out, uint64_t *size, struct kp_err *err);
 KP_CHECK int kp_sha256_file(const char *path, struct kp_digest *out, uint64_t *size,

@@ -57,6 +57,26 @@ void kp_json_print(const json_t *value)
     fputs(text, stdout);
 }
 
+static void add_error(json_t *value, const struct kp_err *err)
+{
+    json_object_set_new(value, "code", json_integer(err->code ? err->code : KP_FAILED));
+    json_object_set_new(value, "reason", json_string(kp_err_reason(err)));
+    json_object_set_new(value, "message", json_string(err->message));
+    if (err->hint[0])
+        json_object_set_new(value, "hint", json_string(err->hint));
+}
+
+int kp_json_end(json_t *value, int result, struct kp_err *err)
+{
+    json_object_set_new(value, "ok", json_boolean(result >= 0));
+    if (result < 0)
+        add_error(value, err);
+    kp_json_print(value);
+    if (err)
+        err->reported = true;
+    return result;
+}
+
 struct kp_json_reader kp_json_read(const json_t *value, const char *path, struct kp_arena *arena,
                                    struct kp_err *err)
 {

@@ -27,6 +27,10 @@ KP_CHECK int kp_json_parse(json_t **out, struct kp_slice text, size_t max, const
 char *kp_json_dump(const json_t *value, bool compact);
 /* stdout, indented; for --json. */
 void kp_json_print(const json_t *value);
+/* The one document of a command under --json, whatever its end: `value` (an object, borrowed, added
+ * to) to stdout with "ok" and, where result is negative, the code, reason, message and hint of
+ * *err, which then counts as reported; err may be NULL where result is 0. Returns result. */
+int kp_json_end(json_t *value, int result, struct kp_err *err);
 
 /* One object being read. Copied by value; `path` is what errors begin with. */
 struct kp_json_reader {

@@ -45,10 +45,16 @@ json_t *kp_report_nodes(const struct kp_site *site)
         if (node->failed) {
             json_object_set_new(one, "step", json_string(node->failed_step));
             json_object_set_new(one, "error", json_string(node->failure.message));
-            json_object_set_new(
-                one, "reason", json_string(node->failure.reason ? node->failure.reason : "failed"));
+            json_object_set_new(one, "reason", json_string(kp_err_reason(&node->failure)));
         }
         json_array_append_new(list, one);
     }
     return list;
+}
+
+int kp_report_end(const struct kp_site *site, int result, struct kp_err *err)
+{
+    kp_auto_json nodes = kp_report_nodes(site);
+    kp_auto_json out = json_pack("{s:s, s:O}", "cluster", site->inventory->cluster, "nodes", nodes);
+    return kp_json_end(out, result, err);
 }

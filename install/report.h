@@ -6,3 +6,6 @@
 
 void kp_report_failures(const struct kp_site *site, const char *again, FILE *out);
 json_t *kp_report_nodes(const struct kp_site *site);
+/* The document of a verb that has nothing more to say: the cluster and what became of each node.
+ * Returns result (kp_json_end). */
+int kp_report_end(const struct kp_site *site, int result, struct kp_err *err);

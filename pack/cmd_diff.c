@@ -190,8 +190,9 @@ static void print_side(const char *what, const struct side *s)
            (unsigned long long)s->m->serial, kp_buf_slice(&names).ptr);
 }
 
-static void report(const struct diffing *d, const struct side *old, const struct side *new,
-                   bool json)
+/* Returns result. */
+static int report(const struct diffing *d, const struct side *old, const struct side *new,
+                  bool json, int result, struct kp_err *err)
 {
     uint64_t bytes;
     size_t blobs = count_carried(d->old, d->new, &bytes);
@@ -200,8 +201,7 @@ static void report(const struct diffing *d, const struct side *old, const struct
         kp_auto_json out = json_pack("{s:b, s:o, s:o, s:O, s:{s:i, s:I}}", "same", same, "old",
                                      side_json(old), "new", side_json(new), "changes", d->changes,
                                      "carry", "blobs", (int)blobs, "bytes", (json_int_t)bytes);
-        kp_json_print(out);
-        return;
+        return kp_json_end(out, result, err);
     }
     print_side("old", old);
     print_side("new", new);
@@ -210,6 +210,7 @@ static void report(const struct diffing *d, const struct side *old, const struct
         putchar('\n');
         kp_table_print(d->table, stdout);
     }
+    return result;
 }
 
 static int open_side(struct side *side, const char *path, const struct kp_text_list *keys,
@@ -243,10 +244,7 @@ int kp_cmd_diff(void *options, int argc, char **argv, struct kp_err *err)
     struct diffing d = {
         .old = old.m, .new = new.m, .arena = arena, .changes = changes, .table = table};
     compare_all(&d);
-    report(&d, &old, &new, o->json);
-    if (!json_array_size(changes))
-        return 0;
-    kp_fail_as(err, KP_FAILED, "differ", "the bundles differ");
-    err->reported = o->json;
-    return -1;
+    int result =
+        json_array_size(changes) ? kp_fail_as(err, KP_FAILED, "differ", "the bundles differ") : 0;
+    return report(&d, &old, &new, o->json, result, err);
 }

@@ -135,9 +135,10 @@ static struct checked check_one(const struct kp_trust *trust, const struct kp_si
     return (struct checked){key->name, good ? "valid" : "bad_signature"};
 }
 
-static void print_checked(const struct kp_signing_options *o, const char *path,
-                          const struct kp_trust *trust, const struct kp_signature_set *set,
-                          struct kp_slice message)
+/* Returns result. */
+static int end_check(const struct kp_signing_options *o, const char *path,
+                     const struct kp_trust *trust, const struct kp_signature_set *set,
+                     struct kp_slice message, int result, struct kp_err *err)
 {
     static const char *const heads[] = {"SIGNER", "STATE", "KEY"};
     kp_auto(kp_table) table = kp_table_new(KP_COUNT(heads), heads);
@@ -155,9 +156,9 @@ static void print_checked(const struct kp_signing_options *o, const char *path,
     kp_auto_json out = json_pack("{s:s, s:i, s:o}", "bundle", path, "needed",
                                  (int)kp_trust_threshold(trust, KP_KEY_SIGN), "signatures", list);
     if (o->json)
-        kp_json_print(out);
-    else
-        kp_table_print(table, stdout);
+        return kp_json_end(out, result, err);
+    kp_table_print(table, stdout);
+    return result;
 }
 
 /* The list first, whatever it shows; then the verdict, as every reader would give it. */
@@ -172,12 +173,8 @@ static int check(const struct kp_signing_options *o, const char *path, struct kp
         kp_bundle_front(path, &text, &len, set, err) < 0)
         return -1;
     struct kp_slice message = {text, len};
-    print_checked(o, path, trust, set, message);
-    if (kp_signatures_verify(set, trust, message, signers, err) < 0) {
-        err->reported = o->json;
-        return -1;
-    }
-    return 0;
+    int result = kp_signatures_verify(set, trust, message, signers, err);
+    return end_check(o, path, trust, set, message, result, err);
 }
 
 int kp_cmd_sign(void *options, int argc, char **argv, struct kp_err *err)

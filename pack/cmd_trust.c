@@ -265,12 +265,10 @@ static int do_show(const struct options *o, char **argv, struct kp_err *err)
     return 0;
 }
 
-static int run_trust(void *user, int argc, char **argv, struct kp_err *err)
+/* The verbs that write a list. */
+static int write_list(const struct options *o, const char *verb, int argc, char **argv,
+                      struct kp_err *err)
 {
-    const struct options *o = user;
-    const char *verb = argv[0];
-    argc--;
-    argv++;
     if (strcmp(verb, "init") == 0 && argc >= 2)
         return do_init(o, argc, argv, err);
     if (strcmp(verb, "next") == 0 && argc == 2)
@@ -281,11 +279,26 @@ static int run_trust(void *user, int argc, char **argv, struct kp_err *err)
         return do_edit(o, argc, argv, verb, err);
     if (strcmp(verb, "sign") == 0 && argc == 1)
         return do_sign(o, argv, err);
-    if (strcmp(verb, "show") == 0 && argc == 1)
-        return do_show(o, argv, err);
     return kp_fail(err, KP_USAGE,
                    "needed: init FILE KEY.pub…, next OLD NEW, add-key FILE KEY.pub…, remove-key "
                    "FILE NAME…, threshold FILE, sign FILE or show FILE");
+}
+
+static int run_trust(void *user, int argc, char **argv, struct kp_err *err)
+{
+    const struct options *o = user;
+    const char *verb = argv[0];
+    argc--;
+    argv++;
+    if (strcmp(verb, "show") == 0 && argc == 1)
+        return do_show(o, argv, err);
+    if (write_list(o, verb, argc, argv, err) < 0)
+        return -1;
+    if (o->json) {
+        kp_auto_json out = json_pack("{s:s}", "file", argv[strcmp(verb, "next") == 0]);
+        return kp_json_end(out, 0, err);
+    }
+    return 0;
 }
 
 const struct kp_command kp_cmd_trust_lists = {

@@ -48,8 +48,7 @@ static void print_json(const struct verified *v, const struct kp_err *failure)
     kp_auto_json out = json_pack("{s:s, s:b, s:i}", "bundle", v->path, "ok", failure == NULL,
                                  "code", failure ? (int)failure->code : 0);
     if (failure) {
-        json_object_set_new(out, "reason",
-                            json_string(failure->reason ? failure->reason : "failed"));
+        json_object_set_new(out, "reason", json_string(kp_err_reason(failure)));
         json_object_set_new(out, "message", json_string(failure->message));
         if (failure->hint[0])
             json_object_set_new(out, "hint", json_string(failure->hint));

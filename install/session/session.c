@@ -589,6 +589,8 @@ int kp_session_call(struct kp_session *s, const json_t *request, const struct kp
 {
     static const struct kp_call plain;
     struct kp_pending p;
+    if (!s) // a node that was never reached: its failure says why
+        return kp_fail_as(err, KP_FAILED, "unreachable", "it could not be connected");
     begin_pending(s, &p);
     int failed = converse(s, &p, request, call ? call : &plain, err);
     if (failed == 0)

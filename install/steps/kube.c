@@ -59,6 +59,10 @@ static int run_kubectl(struct kp_site *site, const char *const *args, struct kp_
         argv[i + 1] = args[i];
     const struct kp_run run = {.argv = argv, .env = env, .input = input, .timeout = timeout};
     double start = kp_now();
+    if (!kp_first(site)->session) { // never reached: the verb goes on with the other nodes
+        *err = kp_first(site)->failure;
+        return kp_wrap(err, "%s", kp_first(site)->node->name);
+    }
     for (;;) {
         kp_run_result_release(out);
         if (kp_session_run(kp_first(site)->session, &run, out, err) < 0)

@@ -40,7 +40,7 @@ static void end_check(const struct kp_site *site, const struct kp_findings *find
 }
 
 /* Connects and looks: all findings of all nodes, before anything changes. */
-static int check_nodes(struct kp_open_site *open, bool quiet, struct kp_err *err)
+static int check_nodes(struct kp_open_site *open, const struct options *options, struct kp_err *err)
 {
     struct kp_site *site = kp_site_of(open);
     kp_auto_value(kp_findings) findings = {0};
@@ -49,12 +49,17 @@ static int check_nodes(struct kp_open_site *open, bool quiet, struct kp_err *err
         return -1;
     kp_preflight(site, &findings);
     if (findings.errors) {
-        kp_preflight_print(site, &findings, stderr);
         kp_fail_as(err, KP_FAILED, "preflight", "%zu error%s found; nothing was changed",
                    findings.errors, findings.errors == 1 ? "" : "s");
-        return kp_hint(err, "mend what is listed above, then " AGAIN);
+        kp_hint(err, "mend what is listed, then " AGAIN);
+        if (options->site.json) {
+            kp_auto_json report = kp_preflight_json(site, &findings);
+            return kp_json_end(report, -1, err);
+        }
+        kp_preflight_print(site, &findings, stderr);
+        return -1;
     }
-    if (!quiet)
+    if (!options->site.quiet && !options->site.json)
         kp_preflight_print_findings(&findings, stderr);
     if (kp_upgrade_refuse_others(site, err) < 0)
         return -1;
@@ -70,14 +75,15 @@ static size_t total_changes(const struct kp_site *site)
     return n;
 }
 
-static void print_json(const struct kp_site *site, double seconds, bool ok)
+/* Also of a run that stopped: each node has its step and reason. Returns result. */
+static int end_json(const struct kp_site *site, double seconds, int result, struct kp_err *err)
 {
     kp_auto_json nodes = kp_report_nodes(site);
-    kp_auto_json out = json_pack("{s:b, s:s, s:s, s:I, s:f, s:f, s:O}", "ok", ok, "cluster",
+    kp_auto_json out = json_pack("{s:s, s:s, s:I, s:f, s:f, s:O}", "cluster",
                                  site->inventory->cluster, "kubernetes", site->manifest->kubernetes,
                                  "changes", (json_int_t)total_changes(site), "seconds", seconds,
                                  "kubeadm_seconds", site->kubeadm_seconds, "nodes", nodes);
-    kp_json_print(out);
+    return kp_json_end(out, result, err);
 }
 
 static void print_ready(const struct kp_site *site, double seconds)
@@ -98,7 +104,7 @@ static int install(struct kp_open_site *open, const struct options *options, str
 {
     struct kp_site *site = kp_site_of(open);
     double start = kp_now();
-    if (check_nodes(open, options->site.quiet || options->site.json, err) < 0)
+    if (check_nodes(open, options, err) < 0)
         return -1;
     if (kp_site_lock_nodes(open, err) < 0 || kp_site_accept(open, err) < 0)
         return -1;
@@ -113,12 +119,12 @@ static int install(struct kp_open_site *open, const struct options *options, str
     double seconds = kp_now() - start + kp_site_verify_seconds(open);
     kp_journal_note(site->journal, result == 0 ? "ready" : "stopped", NULL, NULL,
                     result == 0 ? NULL : err->message);
-    if (result == 0 && options->site.json)
-        print_json(site, seconds, true);
-    else if (result == 0)
-        print_ready(site, seconds);
-    else
+    if (result < 0)
         kp_report_failures(site, AGAIN, stderr);
+    if (options->site.json)
+        return end_json(site, seconds, result, err);
+    if (result == 0)
+        print_ready(site, seconds);
     return result;
 }
 
@@ -143,17 +149,15 @@ static int run_plan(void *user, int argc, char **argv, struct kp_err *err)
                      err) < 0)
         return -1;
     struct kp_site *site = kp_site_of(open);
-    if (check_nodes(open, options->site.quiet || options->site.json, err) < 0)
+    if (check_nodes(open, options, err) < 0)
         return -1;
     int result = kp_steps_run(site, phases, PLANNED_PHASES, err);
-    if (result < 0) {
+    if (result < 0)
         kp_report_failures(site, "nothing was changed", stderr);
+    if (options->site.json)
+        return end_json(site, 0, result, err);
+    if (result < 0)
         return -1;
-    }
-    if (options->site.json) {
-        print_json(site, 0, true);
-        return 0;
-    }
     for (size_t i = 0; i < site->node_count; i++)
         printf("%-12s %zu change%s\n", site->nodes[i].node->name, site->nodes[i].changes,
                site->nodes[i].changes == 1 ? "" : "s");

@@ -84,10 +84,6 @@ static void free_text(char **text)
 
 static int write_report(const json_t *report, const struct options *options, struct kp_err *err)
 {
-    if (options->site.json && !options->output) {
-        kp_json_print(report);
-        return 0;
-    }
     if (!options->output) {
         kp_audit_print(report, stdout);
         return 0;
@@ -103,8 +99,7 @@ static int write_report(const json_t *report, const struct options *options, str
     return kp_file_write_atomic(options->output, kp_slice_of(json ? json : page), 0600, err);
 }
 
-static int judge(const struct kp_audit_book *book, size_t differences,
-                 const struct options *options, struct kp_err *err)
+static int judge(const struct kp_audit_book *book, size_t differences, struct kp_err *err)
 {
     bool whole = !book->cut && !book->chain.problem_count && !json_array_size(book->problems);
     if (whole && !differences)
@@ -116,7 +111,6 @@ static int judge(const struct kp_audit_book *book, size_t differences,
     else
         kp_fail_as(err, KP_FAILED, "differences", "%zu difference%s", differences,
                    differences == 1 ? "" : "s");
-    err->reported = !options->output;
     return -1;
 }
 
@@ -139,9 +133,19 @@ static int run_audit(void *user, int argc, char **argv, struct kp_err *err)
     add_bundle(report, open);
     if (options->nodes && check_nodes(open, &book, report, &differences, err) < 0)
         return -1;
-    if (write_report(report, options, err) < 0)
+    int result = judge(&book, differences, err);
+    if (options->site.json && !options->output)
+        return kp_json_end(report, result, err);
+    struct kp_err failure = KP_ERR_INIT;
+    if (write_report(report, options, &failure) < 0) {
+        *err = failure;
         return -1;
-    return judge(&book, differences, options, err);
+    }
+    if (options->site.json) {
+        kp_auto_json out = json_pack("{s:s}", "file", options->output);
+        return kp_json_end(out, result, err);
+    }
+    return result;
 }
 
 const struct kp_command kp_cmd_audit = {

@@ -130,16 +130,20 @@ static int run_check(const struct options *options, struct kp_err *err)
         .list = list, .now = time(NULL), .days = options->days ? (long)options->days : WARN_DAYS};
     if (check_nodes(&c, kp_site_of(open), err) < 0)
         return -1;
-    if (options->site.json)
-        kp_json_print(list);
-    else
-        print_list(&c);
-    err->reported = options->site.json;
-    if (!c.bad)
-        return 0;
-    kp_fail_as(err, KP_FAILED, "certificates", "%zu end within %ld days, or could not be read",
-               c.bad, c.days);
-    return kp_hint(err, "kinstall certs renew makes anew all but the CAs (docs/operations.md)");
+    if (c.bad) {
+        kp_fail_as(err, KP_FAILED, "certificates", "%zu end within %ld days, or could not be read",
+                   c.bad, c.days);
+        kp_hint(err, "kinstall certs renew makes anew all but the CAs (docs/operations.md)");
+    }
+    int result = c.bad ? -1 : 0;
+    if (options->site.json) {
+        kp_auto_json out =
+            json_pack("{s:s, s:I, s:O}", "cluster", kp_site_of(open)->inventory->cluster, "days",
+                      (json_int_t)c.days, "certificates", list);
+        return kp_json_end(out, result, err);
+    }
+    print_list(&c);
+    return result;
 }
 
 static int check_reached(const struct kp_site *site, struct kp_err *err)
@@ -160,7 +164,9 @@ static int check_reached(const struct kp_site *site, struct kp_err *err)
     return 0;
 }
 
-static void print_renewed(const struct kp_site *site, const struct options *options)
+/* Returns result. */
+static int end_renewal(const struct kp_site *site, const struct options *options, int result,
+                       struct kp_err *err)
 {
     size_t changes = 0;
     for (size_t i = 0; i < site->node_count; i++)
@@ -168,15 +174,16 @@ static void print_renewed(const struct kp_site *site, const struct options *opti
     if (options->site.json) {
         kp_auto_json nodes = kp_report_nodes(site);
         kp_auto_json out =
-            json_pack("{s:b, s:s, s:b, s:I, s:O}", "ok", true, "cluster", site->inventory->cluster,
-                      "plan", (int)options->plan, "changes", (json_int_t)changes, "nodes", nodes);
-        kp_json_print(out);
-    } else if (options->plan) {
+            json_pack("{s:s, s:b, s:I, s:O}", "cluster", site->inventory->cluster, "plan",
+                      (int)options->plan, "changes", (json_int_t)changes, "nodes", nodes);
+        return kp_json_end(out, result, err);
+    }
+    if (result == 0 && options->plan)
         printf("this is what certs renew would do; nothing was changed\n");
-    } else {
+    else if (result == 0)
         printf("certificates of %s are renewed%s\n", site->inventory->cluster,
                changes ? "" : ": none of them was due");
-    }
+    return result;
 }
 
 static int run_renew(const struct options *options, struct kp_err *err)
@@ -198,14 +205,14 @@ static int run_renew(const struct options *options, struct kp_err *err)
         kp_screen_line(site->screen, "going on with the renewal that was begun %s",
                        kp_text_utc(site->renew.started).s);
     kp_journal_note(site->journal, "certs renew", NULL, NULL, site->renew.id);
-    if (kp_steps_run(site, phases, count, err) < 0) {
+    int result = kp_steps_run(site, phases, count, err);
+    if (result < 0) {
         kp_report_failures(site, AGAIN, stderr);
-        return kp_hint(err, AGAIN);
+        kp_hint(err, AGAIN);
+    } else if (!options->plan) {
+        result = kp_renew_end(site, err);
     }
-    if (!options->plan && kp_renew_end(site, err) < 0)
-        return -1;
-    print_renewed(site, options);
-    return 0;
+    return end_renewal(site, options, result, err);
 }
 
 static int run_certs(void *user, int argc, char **argv, struct kp_err *err)

@@ -23,16 +23,16 @@ static int run_check(void *user, int argc, char **argv, struct kp_err *err)
     const struct kp_site *site = kp_site_of(open);
     kp_auto_value(kp_findings) findings = {0};
     kp_preflight(site, &findings);
+    int result = findings.errors ? kp_fail_as(err, KP_FAILED, "preflight",
+                                              "%zu error%s found; nothing was changed",
+                                              findings.errors, findings.errors == 1 ? "" : "s")
+                                 : 0;
     if (options->site.json) {
         kp_auto_json report = kp_preflight_json(site, &findings);
-        kp_json_print(report);
-    } else {
-        kp_preflight_print(site, &findings, stdout);
+        return kp_json_end(report, result, err);
     }
-    if (!findings.errors)
-        return 0;
-    return kp_fail_as(err, KP_FAILED, "preflight", "%zu error%s found; nothing was changed",
-                      findings.errors, findings.errors == 1 ? "" : "s");
+    kp_preflight_print(site, &findings, stdout);
+    return result;
 }
 
 const struct kp_command kp_cmd_check = {

@@ -195,16 +195,16 @@ static json_t *row_json(const struct row *row)
     return out;
 }
 
-static void print_report_json(const struct kp_site *site, const struct report *report)
+static int end_json(const struct kp_site *site, const struct report *report, int result,
+                    struct kp_err *err)
 {
     json_t *rows = json_array();
     for (size_t i = 0; i < report->count; i++)
         json_array_append_new(rows, row_json(&report->rows[i]));
-    kp_auto_json out = json_pack("{s:b, s:s, s:s, s:o, s:O}", "ok", report->ok, "cluster",
-                                 site->inventory->cluster, "mode",
-                                 site->inventory->etcd.external ? "external" : "stacked", "members",
-                                 rows, "alarms", report->alarms);
-    kp_json_print(out);
+    kp_auto_json out = json_pack("{s:s, s:s, s:o, s:O}", "cluster", site->inventory->cluster,
+                                 "mode", site->inventory->etcd.external ? "external" : "stacked",
+                                 "members", rows, "alarms", report->alarms);
+    return kp_json_end(out, result, err);
 }
 
 static int show_status(struct kp_open_site *open, const struct options *options, struct kp_err *err)
@@ -215,13 +215,13 @@ static int show_status(struct kp_open_site *open, const struct options *options,
     struct kp_site *site = kp_site_of(open);
     if (gather(site, report, err) < 0)
         return -1;
+    int result = report->ok
+                     ? 0
+                     : kp_fail_as(err, KP_FAILED, "etcd_unhealthy", "etcd is not as it should be");
     if (options->site.json)
-        print_report_json(site, report);
-    else
-        print_report(report);
-    err->reported = options->site.json;
-    return report->ok ? 0
-                      : kp_fail_as(err, KP_FAILED, "etcd_unhealthy", "etcd is not as it should be");
+        return end_json(site, report, result, err);
+    print_report(report);
+    return result;
 }
 
 static char *default_path(const struct kp_site *site)
@@ -249,8 +249,7 @@ static int back_up(struct kp_open_site *open, const struct options *options, str
     if (options->site.json) {
         kp_auto_json out = kp_etcd_snapshot_json(&snapshot);
         json_object_set_new(out, "file", json_string(path));
-        kp_json_print(out);
-        return 0;
+        return kp_json_end(out, 0, err);
     }
     printf("%s\n  %s, revision %llu, %llu keys, from %s; sha256 %s\n", path,
            kp_text_bytes(snapshot.size).s, (unsigned long long)snapshot.revision,
@@ -258,7 +257,9 @@ static int back_up(struct kp_open_site *open, const struct options *options, str
     return 0;
 }
 
-static int defrag_one(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+/* members: a JSON list that gets the figures; NULL: they are printed. */
+static int defrag_one(struct kp_site *site, struct kp_site_node *node, json_t *members,
+                      struct kp_err *err)
 {
     static const char *const argv[] = {"defrag", NULL};
     struct kp_etcd_status before, after;
@@ -271,15 +272,18 @@ static int defrag_one(struct kp_site *site, struct kp_site_node *node, struct kp
         kp_etcd_ctl(site, node, argv, DEFRAG_S, NULL, NULL, err) < 0 ||
         kp_etcd_await(site, node, 60, err) < 0 || kp_etcd_ask_status(site, node, &after, err) < 0)
         return kp_wrap(err, "%s", node->node->name);
+    if (members)
+        return json_array_append_new(members, json_pack("{s:s, s:I, s:I}", "name", node->node->name,
+                                                        "before", (json_int_t)before.db_size,
+                                                        "after", (json_int_t)after.db_size));
     printf("%-12s %10s -> %s%s\n", node->node->name, kp_text_bytes(before.db_size).s,
            kp_text_bytes(after.db_size).s,
            strcmp(before.leader, before.member) == 0 ? "  (leader, last)" : "");
     return 0;
 }
 
-static int defrag(struct kp_open_site *open, struct kp_err *err)
+static int defrag_all(struct kp_site *site, json_t *members, struct kp_err *err)
 {
-    struct kp_site *site = kp_site_of(open);
     struct kp_site_node *leader = NULL;
     for (size_t i = 0; i < site->node_count; i++) {
         struct kp_site_node *node = &site->nodes[i];
@@ -293,12 +297,24 @@ static int defrag(struct kp_open_site *open, struct kp_err *err)
             return -1;
         if (!leader && strcmp(status.leader, status.member) == 0)
             leader = node;
-        else if (defrag_one(site, node, err) < 0)
+        else if (defrag_one(site, node, members, err) < 0)
             return -1;
     }
-    if (leader && defrag_one(site, leader, err) < 0)
+    if (leader && defrag_one(site, leader, members, err) < 0)
         return -1;
     return kp_audit_log_end(site->audit, NULL, err);
+}
+
+static int defrag(struct kp_open_site *open, const struct options *options, struct kp_err *err)
+{
+    struct kp_site *site = kp_site_of(open);
+    kp_auto_json members = options->site.json ? json_array() : NULL;
+    int result = defrag_all(site, members, err);
+    if (!members)
+        return result;
+    kp_auto_json out =
+        json_pack("{s:s, s:O}", "cluster", site->inventory->cluster, "members", members);
+    return kp_json_end(out, result, err);
 }
 
 static int check_file(const char *path, struct kp_etcd_snapshot *snapshot, bool described,
@@ -382,6 +398,12 @@ static int restore(struct kp_open_site *open, const struct options *options, con
     if (kp_audit_log_end(site->audit, result < 0 ? err->message : NULL,
                          result < 0 ? &ignored : err) < 0)
         return -1;
+    if (options->site.json) {
+        kp_auto_json out =
+            json_pack("{s:s, s:s, s:s*, s:s}", "cluster", site->inventory->cluster, "file", path,
+                      "taken", described ? r.snapshot.time : NULL, "token", r.token);
+        return kp_json_end(out, result, err);
+    }
     if (result == 0)
         printf("etcd of %s is restored%s%s; the data before stay on the nodes as "
                "*.before-%s\n",
@@ -409,7 +431,7 @@ static int run_etcd(void *user, int argc, char **argv, struct kp_err *err)
         return -1;
     if (backup)
         return back_up(open, options, err);
-    return clean ? defrag(open, err) : restore(open, options, argv[1], err);
+    return clean ? defrag(open, options, err) : restore(open, options, argv[1], err);
 }
 
 const struct kp_command kp_cmd_etcd = {

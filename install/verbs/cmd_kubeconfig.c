@@ -187,6 +187,11 @@ static int run_kubeconfig(void *user, int argc, char **argv, struct kp_err *err)
         write_kubeconfig(site, options, path, certificate, request.key, err) < 0)
         return -1;
     kp_journal_note(site->journal, "kubeconfig", NULL, NULL, text);
+    if (options->site.json) {
+        kp_auto_json out = json_pack("{s:s, s:s, s:s, s:I}", "file", path, "user", options->user,
+                                     "group", group, "hours", (json_int_t)options->hours);
+        return kp_json_end(out, 0, err);
+    }
     printf("wrote     %s   %s\n", path, text);
     return 0;
 }

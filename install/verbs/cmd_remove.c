@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/text.h"
 #include "install/audit/audit_log.h"
+#include "install/report.h"
 #include "install/verbs/cmd.h"
 #include "install/confirm.h"
 #include "install/etcd/etcd.h"
@@ -260,7 +261,11 @@ static int run_remove(void *user, int argc, char **argv, struct kp_err *err)
                          result < 0 ? &ignored : err) < 0)
         return -1;
     if (result < 0)
-        return kp_hint(err, "run the same command again to continue");
+        kp_hint(err, "run the same command again to continue");
+    if (options->site.json)
+        return kp_report_end(r.site, result, err);
+    if (result < 0)
+        return -1;
     printf("%s is out of the cluster %s\n  now take it out of %s, then: kinstall apply (else it "
            "would be added again)\n",
            argv[0], r.site->inventory->cluster, r.site->inventory->path);

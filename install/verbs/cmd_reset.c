@@ -74,7 +74,7 @@ static size_t reset_nodes(struct kp_site *site, const struct options *options)
             node->failed_step = kp_strdup("reset");
         }
         failed += node->failed;
-        if (!node->failed)
+        if (!node->failed && !options->site.json)
             printf("%-12s reset, %zu change%s\n", node->node->name, node->changes,
                    node->changes == 1 ? "" : "s");
     }
@@ -99,14 +99,14 @@ static int run_reset(void *user, int argc, char **argv, struct kp_err *err)
         return -1;
     if (failed) {
         kp_report_failures(site, "run the same command again", stderr);
-        return kp_fail_as(err, KP_FAILED, "node_failed", "%zu node%s could not be reset", failed,
-                          failed == 1 ? "" : "s");
+        kp_fail_as(err, KP_FAILED, "node_failed", "%zu node%s could not be reset", failed,
+                   failed == 1 ? "" : "s");
+    } else if (!options->nodes.count) {
+        kp_auto_free char *kubeconfig = kp_path_join(site->state_folder, "kubeconfig");
+        (void)unlink(kubeconfig);
     }
-    if (options->nodes.count)
-        return 0;
-    kp_auto_free char *kubeconfig = kp_path_join(site->state_folder, "kubeconfig");
-    (void)unlink(kubeconfig);
-    return 0;
+    int result = failed ? -1 : 0;
+    return options->site.json ? kp_report_end(site, result, err) : result;
 }
 
 const struct kp_command kp_cmd_reset = {

@@ -57,7 +57,7 @@ static int check_others(struct kp_site *site, const struct kp_site_node *node, c
     return 0;
 }
 
-static int take_back(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+static int take_back(struct kp_site *site, struct kp_site_node *node, bool json, struct kp_err *err)
 {
     char from[KP_VERSION_MAX] = "", to[KP_VERSION_MAX] = "";
     bool found;
@@ -73,7 +73,8 @@ static int take_back(struct kp_site *site, struct kp_site_node *node, struct kp_
     kp_screen_line(site->screen, "rollback  %s: %s to %s", node->node->name, to, from);
     if (kp_upgrade_restore(site, node, from, err) < 0)
         return -1;
-    printf("%s is back at %s and Ready; upgrade begins with it anew\n", node->node->name, from);
+    if (!json)
+        printf("%s is back at %s and Ready; upgrade begins with it anew\n", node->node->name, from);
     return 0;
 }
 
@@ -96,14 +97,14 @@ static int run_rollback(void *user, int argc, char **argv, struct kp_err *err)
     if (kp_site_lock_nodes(open, err) < 0)
         return -1;
     kp_journal_note(site->journal, "rollback", node->node->name, NULL, NULL);
-    int result = take_back(site, node, err);
+    int result = take_back(site, node, options->site.json, err);
     struct kp_err failure = KP_ERR_INIT;
     if (kp_audit_log_end(site->audit, result == 0 ? NULL : err->message, &failure) < 0 &&
         result == 0) {
         *err = failure;
-        return -1;
+        result = -1;
     }
-    return result;
+    return options->site.json ? kp_report_end(site, result, err) : result;
 }
 
 const struct kp_command kp_cmd_rollback = {

@@ -130,11 +130,12 @@ static int show_cis(struct kp_site *site, bool as_json, struct kp_err *err)
     if (kp_cis_report(&report, site, err) < 0)
         return -1;
     json_int_t failed = json_integer_value(json_object_get(report, "failed"));
+    int result =
+        failed ? kp_fail_as(err, KP_FAILED, "cis", "%lld checks failed", (long long)failed) : 0;
     if (as_json)
-        kp_json_print(report);
-    else
-        kp_cis_print(report, stdout);
-    return failed ? kp_fail_as(err, KP_FAILED, "cis", "%lld checks failed", (long long)failed) : 0;
+        return kp_json_end(report, result, err);
+    kp_cis_print(report, stdout);
+    return result;
 }
 
 static int run_status(void *user, int argc, char **argv, struct kp_err *err)
@@ -157,17 +158,20 @@ static int run_status(void *user, int argc, char **argv, struct kp_err *err)
             nodes = NULL;
     size_t bad = 0;
     kp_auto_json list = collect(site, nodes, &bad);
-    if (options->site.json)
-        kp_json_print(list);
-    else
-        print_table(site, list);
+    int result = bad ? kp_fail_as(err, KP_FAILED, "not_ready", "%zu of %zu nodes are not Ready",
+                                  bad, site->node_count)
+                     : 0;
     if (!nodes && unreachable.code) {
         *err = unreachable;
-        return -1;
+        result = -1;
     }
-    return bad ? kp_fail_as(err, KP_FAILED, "not_ready", "%zu of %zu nodes are not Ready", bad,
-                            site->node_count)
-               : 0;
+    if (options->site.json) {
+        kp_auto_json out =
+            json_pack("{s:s, s:O}", "cluster", site->inventory->cluster, "nodes", list);
+        return kp_json_end(out, result, err);
+    }
+    print_table(site, list);
+    return result;
 }
 
 const struct kp_command kp_cmd_status = {

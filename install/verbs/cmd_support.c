@@ -52,11 +52,11 @@ static void print_end(const struct options *options, const char *path, uint64_t 
 {
     if (options->site.json) {
         kp_auto_json out =
-            json_pack("{s:b, s:s, s:I, s:I, s:I, s:I, s:b, s:b}", "ok", true, "file", path, "size",
-                      (json_int_t)size, "files", (json_int_t)got->files, "removed",
-                      (json_int_t)got->removed, "silent", (json_int_t)got->silent, "cluster",
-                      got->cluster_of != NULL, "secrets_known", (int)got->secrets_known);
-        kp_json_print(out);
+            json_pack("{s:s, s:I, s:I, s:I, s:I, s:b, s:b}", "file", path, "size", (json_int_t)size,
+                      "files", (json_int_t)got->files, "removed", (json_int_t)got->removed,
+                      "silent", (json_int_t)got->silent, "cluster", got->cluster_of != NULL,
+                      "secrets_known", (int)got->secrets_known);
+        kp_json_end(out, 0, NULL);
         return;
     }
     printf("wrote     %s   %s, %zu files, %zu secrets taken out\n", path, kp_text_bytes(size).s,

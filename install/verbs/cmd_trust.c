@@ -59,6 +59,11 @@ static int add_key(const struct options *options, const char *path, struct kp_er
     if (kp_mkdirs(folder, options->system ? 0755 : 0700, err) < 0 ||
         kp_file_write_atomic(target, kp_slice_of(pem), 0644, err) < 0)
         return -1;
+    if (options->json) {
+        kp_auto_json out =
+            json_pack("{s:s, s:s}", "name", key->name, "id", kp_digest_hex(&key->id).hex);
+        return kp_json_end(out, 0, err);
+    }
     printf("trusted   %s  %s\n          compare the fingerprint by another way than the bundle "
            "came\n",
            key->name, kp_digest_hex(&key->id).hex);
@@ -156,6 +161,10 @@ static int remove_key(const struct options *options, const char *name, struct kp
         return kp_fail(err, KP_USAGE, "no trusted key %s in %s", name, folder);
     if (unlink(path) < 0)
         return kp_fail_sys(err, errno, "remove %s", path);
+    if (options->json) {
+        kp_auto_json out = json_pack("{s:s}", "removed", path);
+        return kp_json_end(out, 0, err);
+    }
     printf("removed   %s\n", path);
     return 0;
 }
@@ -168,8 +177,9 @@ static bool is_revocations(const char *path)
            kp_document_parse(&value, document, KP_REVOCATIONS_KIND, NULL) == 0;
 }
 
+/* What is taken goes into `took` where that is not NULL, else it is printed. */
 static int import_revocations(const struct kp_trust *trust, const char *folder, const char *path,
-                              struct kp_err *err)
+                              json_t *took, struct kp_err *err)
 {
     kp_auto(kp_document) document = NULL;
     kp_auto(kp_revoked) set = kp_revoked_new();
@@ -183,13 +193,17 @@ static int import_revocations(const struct kp_trust *trust, const char *folder, 
                           path, kp_trust_threshold(trust, KP_KEY_REVOKE));
     if (kp_revoked_keep(set, folder, &changed, err) < 0)
         return -1;
+    if (took)
+        return json_array_append_new(took, json_pack("{s:s, s:I, s:b}", "revocations", path,
+                                                     "count", (json_int_t)kp_revoked_count(set),
+                                                     "new", (int)changed));
     printf("revoked   %zu keys and bundles of %s%s\n", kp_revoked_count(set), path,
            changed ? "" : "; all were known");
     return 0;
 }
 
 static int import_lists(const struct kp_trust *trust, const char *folder,
-                        const struct kp_trust_chain *lists, struct kp_err *err)
+                        const struct kp_trust_chain *lists, json_t *took, struct kp_err *err)
 {
     size_t first = 0;
     if (!lists->count)
@@ -198,6 +212,11 @@ static int import_lists(const struct kp_trust *trust, const char *folder,
         kp_trust_chain_keep(lists, first, folder, err) < 0)
         return -1;
     const struct kp_trust_list *newest = lists->lists[lists->count - 1];
+    if (took)
+        return json_array_append_new(took, json_pack("{s:I, s:s, s:b}", "version",
+                                                     (json_int_t)newest->version, "digest",
+                                                     kp_digest_hex(&newest->document->id).hex,
+                                                     "new", (int)(first < lists->count)));
     printf("%s  version %llu   %zu keys   %u must sign a bundle\n          digest %s\n",
            first < lists->count ? "trusted " : "in use  ", (unsigned long long)newest->version,
            newest->key_count, newest->thresholds[0], kp_digest_hex(&newest->document->id).hex);
@@ -207,7 +226,8 @@ static int import_lists(const struct kp_trust *trust, const char *folder,
     return 0;
 }
 
-static int import_files(const struct options *options, int count, char **paths, struct kp_err *err)
+static int import_files(const struct options *options, int count, char **paths, json_t *took,
+                        struct kp_err *err)
 {
     kp_auto_free char *folder = trust_folder(options);
     kp_auto(kp_trust) before = kp_trust_new();
@@ -217,13 +237,23 @@ static int import_files(const struct options *options, int count, char **paths, 
         if (!is_revocations(paths[i]) && kp_trust_chain_add(&lists, paths[i], err) < 0)
             return -1;
     if (kp_trust_add_folder(before, folder, err) < 0 ||
-        import_lists(before, folder, &lists, err) < 0 ||
+        import_lists(before, folder, &lists, took, err) < 0 ||
         kp_trust_add_folder(after, folder, err) < 0)
         return -1;
     for (int i = 0; i < count; i++)
-        if (is_revocations(paths[i]) && import_revocations(after, folder, paths[i], err) < 0)
+        if (is_revocations(paths[i]) && import_revocations(after, folder, paths[i], took, err) < 0)
             return -1;
     return 0;
+}
+
+static int import(const struct options *options, int count, char **paths, struct kp_err *err)
+{
+    kp_auto_json took = options->json ? json_array() : NULL;
+    int result = import_files(options, count, paths, took, err);
+    if (!took)
+        return result;
+    kp_auto_json out = json_pack("{s:O}", "imported", took);
+    return kp_json_end(out, result, err);
 }
 
 static int run_trust(void *user, int argc, char **argv, struct kp_err *err)
@@ -237,7 +267,7 @@ static int run_trust(void *user, int argc, char **argv, struct kp_err *err)
     if (strcmp(argv[0], "remove") == 0 && one)
         return remove_key(options, argv[1], err);
     if (strcmp(argv[0], "import") == 0 && argc >= 2)
-        return import_files(options, argc - 1, argv + 1, err);
+        return import(options, argc - 1, argv + 1, err);
     return kp_fail(err, KP_USAGE, "add FILE.pub, remove NAME, import FILE… or list is needed");
 }
 

@@ -192,15 +192,14 @@ static void print_plan(const struct upgrade *u)
            "this is what upgrade would do; nothing was changed\n");
 }
 
-static json_t *report(const struct upgrade *u, bool ok)
+static json_t *report(const struct upgrade *u)
 {
     kp_auto_json nodes = kp_report_nodes(u->site);
     kp_auto_json order = list_nodes(u);
     kp_auto_json parts = list_parts(u);
-    return json_pack("{s:b, s:s, s:s, s:s, s:O, s:O, s:O}", "ok", ok, "cluster",
-                     u->site->inventory->cluster, "from", u->site->upgrade.from, "to",
-                     u->site->manifest->kubernetes, "order", order, "components", parts, "nodes",
-                     nodes);
+    return json_pack("{s:s, s:s, s:s, s:O, s:O, s:O}", "cluster", u->site->inventory->cluster,
+                     "from", u->site->upgrade.from, "to", u->site->manifest->kubernetes, "order",
+                     order, "components", parts, "nodes", nodes);
 }
 
 /* The bundle of before is what a node can go back to: the mirrors keep it. */
@@ -257,12 +256,12 @@ static int run_upgrade(void *user, int argc, char **argv, struct kp_err *err)
     if (kp_site_bundle_before(u.open, &u.before, err) < 0 || check_site(&u, err) < 0)
         return -1;
     int result = options->plan ? 0 : change_site(&u, err);
-    if (options->site.json && (result == 0 || options->plan)) {
-        kp_auto_json out = report(&u, result == 0);
-        kp_json_print(out);
-    } else if (options->plan) {
-        print_plan(&u);
+    if (options->site.json) {
+        kp_auto_json out = report(&u);
+        return kp_json_end(out, result, err);
     }
+    if (options->plan)
+        print_plan(&u);
     return result;
 }
 

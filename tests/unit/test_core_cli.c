@@ -90,8 +90,19 @@ Test(cli, errors_are_json_where_asked_for, .init = cr_redirect_stdout)
     const char *const words[] = {"copy", "a", "--file", "bad", "--json", NULL};
     cr_assert_eq(call(words), KP_MISSING);
     fflush(stdout);
-    cr_assert_stdout_eq_str("{\n  \"ok\": false,\n  \"code\": 5,\n  \"message\": \"image x is "
-                            "missing\",\n  \"reason\": \"missing_image\"\n}\n");
+    cr_assert_stdout_eq_str("{\n  \"ok\": false,\n  \"code\": 5,\n  \"reason\": "
+                            "\"missing_image\",\n  \"message\": \"image x is missing\"\n}\n");
+}
+
+/* What is wrong may stand before --json; the reason of last resort is the code's word. */
+Test(cli, wrong_usage_is_json_too, .init = cr_redirect_stdout)
+{
+    const char *const words[] = {"copy", "a", "--jobs", "65", "--json", NULL};
+    cr_assert_eq(call(words), KP_USAGE);
+    fflush(stdout);
+    cr_assert_stdout_eq_str("{\n  \"ok\": false,\n  \"code\": 2,\n  \"reason\": \"usage\",\n  "
+                            "\"message\": \"--jobs 65: a whole number within its range is "
+                            "needed\"\n}\n");
 }
 
 Test(screen, tables_line_up, .init = cr_redirect_stdout)
