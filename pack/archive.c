@@ -10,7 +10,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#define READ_BLOCK ((size_t)256 << 10)
+#define READ_BLOCK ((size_t)1 << 20) /* a leaf of a bundle */
 #define NAMES_SHOWN 12
 
 /* One pass over an archive. */
@@ -20,8 +20,9 @@ struct walk {
     int fd;
     char *block;
     uint64_t left; /* bytes of fd that are still to be read, where it is only a part */
-    bool part;
-    struct kp_hash *hash; /* of the stored bytes as they are read; NULL for zip, hashed before */
+    const struct kp_archive_part *part;
+    struct kp_err read_err; /* of the part's own reader */
+    struct kp_hash *hash;   /* of the stored bytes as they are read; NULL for zip, hashed before */
     int read_errno;
     uint64_t unpacked;
     uint64_t total_max;
@@ -38,10 +39,21 @@ static void walk_release(struct walk *walk)
     kp_hash_free(walk->hash);
 }
 
+static la_ssize_t read_part(struct walk *walk, const void **block)
+{
+    size_t len = 0;
+    *block = walk->block;
+    if (walk->part->read(walk->part->read_user, walk->block, READ_BLOCK, &len, &walk->read_err) < 0)
+        return ARCHIVE_FATAL;
+    return (la_ssize_t)len;
+}
+
 static la_ssize_t read_stored(struct archive *handle, void *user, const void **block)
 {
     struct walk *walk = user;
     ssize_t n;
+    if (walk->part && walk->part->read)
+        return read_part(walk, block);
     size_t most = walk->part && walk->left < READ_BLOCK ? (size_t)walk->left : READ_BLOCK;
     do
         n = read(walk->fd, walk->block, most);
@@ -79,6 +91,10 @@ static int damaged(struct kp_cache *cache, const struct kp_digest *digest, const
 
 static int fail_reading(const struct walk *walk, struct kp_err *err)
 {
+    if (walk->read_err.code) {
+        *err = walk->read_err;
+        return -1;
+    }
     if (walk->read_errno)
         return kp_fail_sys(err, walk->read_errno, "read %s", walk->label);
     const char *why = archive_error_string(walk->handle);
@@ -445,6 +461,11 @@ int kp_archive_list(struct kp_cache *cache, const struct kp_digest *archive, con
     return settle(&walk, cache, archive, result, err);
 }
 
+static size_t text_max(const struct kp_archive_part *part)
+{
+    return part->text_max ? part->text_max : KP_ARCHIVE_TEXT_MAX;
+}
+
 static int read_content(struct walk *walk, const char *name, struct kp_buf *out, struct kp_err *err)
 {
     char block[4096];
@@ -456,23 +477,24 @@ static int read_content(struct walk *walk, const char *name, struct kp_buf *out,
             return 0;
         if (!kp_buf_add(out, block, (size_t)n))
             return kp_fail_as(err, KP_FAILED, "too_large", "%s: %s is larger than %zu bytes",
-                              walk->label, name, KP_ARCHIVE_TEXT_MAX);
+                              walk->label, name, text_max(walk->part));
+        if (count_unpacked(walk, (size_t)n, err) < 0)
+            return -1;
     }
 }
 
-static int part_pass(struct walk *walk, const char *wanted, kp_archive_each *each, void *user,
-                     struct kp_err *err)
+static int part_pass(struct walk *walk, kp_archive_each *each, void *user, struct kp_err *err)
 {
     struct archive_entry *entry;
     char name[KP_ARCHIVE_NAME_MAX + 1];
     bool more;
     while (walk_next(walk, &entry, name, &more, err) == 0) {
-        kp_auto_value(kp_buf) content = KP_BUF(KP_ARCHIVE_TEXT_MAX);
+        kp_auto_value(kp_buf) content = KP_BUF(text_max(walk->part));
         if (!more)
             return 0;
         if (archive_entry_filetype(entry) == AE_IFDIR)
             continue;
-        bool take = wanted && strcmp(name, wanted) == 0;
+        bool take = walk->part->wants && walk->part->wants(user, name);
         if ((take ? read_content(walk, name, &content, err) : skip_entry(walk, err)) < 0 ||
             each(user, name, kp_buf_slice(&content), err) < 0)
             return -1;
@@ -484,9 +506,9 @@ int kp_archive_part(const struct kp_archive_part *part, kp_archive_each *each, v
                     struct kp_err *err)
 {
     __attribute__((cleanup(walk_release))) struct walk walk = {
-        .label = part->label, .total_max = KP_ARCHIVE_TOTAL_MAX, .part = true, .left = part->len};
-    walk.fd = fcntl(part->fd, F_DUPFD_CLOEXEC, 0);
-    if (walk.fd < 0 || lseek(walk.fd, (off_t)part->offset, SEEK_SET) < 0)
+        .label = part->label, .total_max = KP_ARCHIVE_TOTAL_MAX, .part = part, .left = part->len};
+    walk.fd = part->read ? -1 : fcntl(part->fd, F_DUPFD_CLOEXEC, 0);
+    if (!part->read && (walk.fd < 0 || lseek(walk.fd, (off_t)part->offset, SEEK_SET) < 0))
         return kp_fail_sys(err, errno, "read %s", part->label);
     walk.block = kp_alloc(READ_BLOCK);
     walk.handle = archive_read_new();
@@ -503,5 +525,5 @@ int kp_archive_part(const struct kp_archive_part *part, kp_archive_each *each, v
     archive_read_set_callback_data(walk.handle, &walk);
     if (archive_read_open1(walk.handle) != ARCHIVE_OK)
         return fail_reading(&walk, err);
-    return part_pass(&walk, part->wanted, each, user, err);
+    return part_pass(&walk, each, user, err);
 }

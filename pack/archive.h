@@ -40,13 +40,17 @@ enum kp_archive_kind { KP_ARCHIVE_TAR, KP_ARCHIVE_RPM };
 struct kp_archive_part {
     int fd; /* borrowed; its offset is moved */
     uint64_t offset, len;
+    /* Not NULL: the bytes come from here, and not from fd; *len 0 is the end. */
+    int (*read)(void *read_user, char *out, size_t max, size_t *len, struct kp_err *err);
+    void *read_user;
     enum kp_archive_kind kind;
-    const char *label;  /* for errors */
-    const char *wanted; /* content of this entry is handed out, or NULL */
+    const char *label;                           /* for errors */
+    bool (*wants)(void *user, const char *name); /* whose content is handed out; NULL: of none */
+    size_t text_max;                             /* of one content; 0: KP_ARCHIVE_TEXT_MAX */
 };
 #define KP_ARCHIVE_TEXT_MAX ((size_t)1 << 20)
-/* Calls each with the normalised name of every entry that is no folder, and with the content of the
- * wanted one, of at most KP_ARCHIVE_TEXT_MAX bytes (else empty). No digest is checked. */
+/* Calls each with the normalised name of every entry that is no folder, and with its content where
+ * it is wanted (else empty). No digest is checked. */
 typedef int kp_archive_each(void *user, const char *name, struct kp_slice content,
                             struct kp_err *err);
 KP_CHECK int kp_archive_part(const struct kp_archive_part *part, kp_archive_each *each, void *user,

@@ -27,6 +27,13 @@ const struct kp_option kp_verify_options_table[] = {
     {0},
 };
 const struct kp_option kp_inspect_options[] = {KEY_OPTION, JSON_OPTION, {0}};
+const struct kp_option kp_sbom_options[] = {
+    KEY_OPTION,
+    JSON_OPTION,
+    {"base", 0, KP_OPT_LIST, FIELD(bases), "FILE",
+     "a base of the delta: its images' layers are looked into too", 0},
+    {0},
+};
 
 static uint64_t blobs_size(const struct kp_manifest *m)
 {

@@ -6,8 +6,8 @@
 #include "core/cli.h"
 
 extern const struct kp_option kp_create_options[], kp_keygen_options[], kp_sign_options[],
-    kp_verify_options_table[], kp_inspect_options[], kp_extract_options[], kp_split_options[],
-    kp_join_options[], kp_repair_options[];
+    kp_verify_options_table[], kp_inspect_options[], kp_sbom_options[], kp_extract_options[],
+    kp_split_options[], kp_join_options[], kp_repair_options[];
 
 struct kp_media_options { /* of split, join and repair */
     const char *size, *output, *sign_key;

@@ -83,6 +83,12 @@ static const char *control_field(const struct package *p, struct kp_slice contro
     return "";
 }
 
+static bool is_control(void *user, const char *name)
+{
+    (void)user;
+    return strcmp(name, "control") == 0;
+}
+
 static int take_control(void *user, const char *name, struct kp_slice content, struct kp_err *err)
 {
     struct package *p = user;
@@ -125,7 +131,7 @@ static int read_deb(struct package *p, struct kp_err *err)
     if (find_member(p, "control.tar", &control, err) < 0 ||
         find_member(p, "data.tar", &data, err) < 0)
         return -1;
-    control.wanted = "control";
+    control.wants = is_control;
     if (kp_archive_part(&control, take_control, p, err) < 0 ||
         kp_archive_part(&data, take_entry, p, err) < 0)
         return kp_wrap(err, "--package");
