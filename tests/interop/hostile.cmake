@@ -19,3 +19,5 @@ target_compile_definitions(hostile_memory PRIVATE KP_PEAK_BOUND=$<NOT:$<BOOL:${K
 add_test(NAME interop/hostile_memory COMMAND hostile_memory $<TARGET_FILE:kpack>)
 set_tests_properties(interop/hostile_memory PROPERTIES LABELS interop TIMEOUT 600)
 kp_fail_on_sanitizer(interop/hostile_memory)
+add_test(NAME interop/guards_fresh COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/guards.sh --fresh)
+set_tests_properties(interop/guards_fresh PROPERTIES LABELS interop TIMEOUT 600)
