@@ -7,15 +7,24 @@
 set -euo pipefail
 TOP=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.." && pwd)
 CHOICE='^fuzz/'
-[[ ${1:-} != --all ]] || { CHOICE='^(fuzz/|unit/|interop/hostile_(corpus|mutate))'; shift; }
+TARGETS=()
+for file in "$TOP"/tests/fuzz/fuzz_*.c; do
+    TARGETS+=("$(basename "$file" .c)")
+done
+[[ ${1:-} != --all ]] || { TARGETS=(all) CHOICE='^(fuzz/|unit/|interop/hostile_(corpus|mutate))'; shift; }
 BUILD=${1:-$TOP/build/coverage}
-READERS=(bundle/{layout,open,verify,read,manifest_parse,signatures,spki,trust,names}.c core/{json,slice}.c
-    net/http.c registry/{route,oci}.c pack/{oci_document,oci_challenge,fetch_rules,lock,scan}.c
-    install/{inventory,audit_log}.c install/node/protocol.c manifests/{yaml,release}.c)
+READERS=(bundle/{layout,open,stretch,verify,read,manifest_parse,signatures,spki,key,names,trust_list,document,revocations,slices,receipt}.c
+    core/{json,slice,chain}.c net/http.c registry/{route,oci}.c
+    pack/{oci_document,oci_challenge,token,fetch_rules,lock,scan,layers,dpkg}.c
+    install/inventory/inventory.c install/audit/audit_log.c install/support/redact.c install/node/protocol.c
+    manifests/{yaml,release}.c)
 
 cd "$TOP"
+for file in "${READERS[@]}"; do
+    [[ -f $file ]] || { echo "coverage.sh: there is no $file any more" >&2; exit 1; }
+done
 cmake --preset coverage -B "$BUILD" >/dev/null
-cmake --build "$BUILD" -j "$(nproc)" | tail -n 1
+cmake --build "$BUILD" -j "$(nproc)" --target "${TARGETS[@]}" | tail -n 1
 find "$BUILD" -name '*.gcda' -delete
 ctest --test-dir "$BUILD" -R "$CHOICE" -j "$(nproc)" --label-exclude '^(bench|long)$' | tail -n 3
 

@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# key_walkthrough.sh KPACK KINSTALL: runs the walk-throughs of docs/security.md (ceremony, rotation,
-# compromise) exactly as they stand there, and looks at what each left.
+# key_walkthrough.sh KPACK KINSTALL BUNDLE_MAKE: runs the walk-throughs of docs/security.md (ceremony, signing,
+# rotation, compromise) exactly as they stand there, and looks at what each left. Every block of commands on
+# that page is run by a test: here, by auditor.sh, or ("line") by tests/e2e/audit.sh.
 set -euo pipefail
-kpack=$(readlink -f "$1") kinstall=$(readlink -f "$2")
+kpack=$(readlink -f "$1") kinstall=$(readlink -f "$2") maker=$(readlink -f "$3")
 page=$(cd "$(dirname "$0")" && pwd)/../../docs/security.md
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -18,9 +19,12 @@ fail() {
     echo "key_walkthrough: $*" >&2
     exit 1
 }
+blocks=$(sed -n 's/^```sh *//p' "$page" | sort | paste -sd' ')
+[[ $blocks == "auditor ceremony compromise encrypted id line rotation signing" ]] || fail "blocks of commands: $blocks"
+! grep -E '^    (kpack|kinstall|openssl|tar) ' "$page" || fail "commands that no test runs"
 walk() { # NAME: the fenced commands of that name; what the site trusts then is in list.json
     sed -n "/^\`\`\`sh $1\$/,/^\`\`\`\$/{/^\`\`\`/d;p}" "$page" >"$1.sh"
-    grep -q kpack "$1.sh" || fail "no commands \"$1\" in $page"
+    [[ -s $1.sh ]] || fail "no commands \"$1\" in $page"
     bash -eu "$1.sh" >"$1.log" 2>&1 || { cat "$1.log" && fail "$1"; }
     kinstall trust list --json >list.json
     echo "walked: $1"
@@ -35,6 +39,16 @@ refused() { # CODE REASON FILE…
 }
 
 walk ceremony
+walk id
+[[ $(cut -d' ' -f1 id.log) == "$(jq -r '.keys[] | select(.name == "ann") | .id' list.json)" ]] || fail "the key id: $(<id.log)"
+"$maker" x.tar.zst maker.pub
+export BUNDLE=$work/x.tar.zst
+! kpack verify "$BUNDLE" >/dev/null 2>&1 || fail "the maker is trusted"
+walk signing
+grep -Eq '^ann +valid' signing.log && grep -Eq '^bob +valid' signing.log || fail "who has signed: $(<signing.log)"
+echo "a passphrase" >passphrase
+walk encrypted
+grep -q ENCRYPTED keys/fay.key || fail "fay's key is not encrypted"
 holds '.version == 1 and .thresholds.root == 2 and (.keys | length) == 3'
 kpack trust next site-1.json alone.json 2>/dev/null
 kpack trust sign alone.json --key keys/ann.key 2>/dev/null

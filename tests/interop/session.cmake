@@ -6,7 +6,7 @@ target_link_libraries(session_driver PRIVATE kp_session)
 add_test(NAME interop/session
          COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/session.sh $<TARGET_FILE:session_driver>
                  $<TARGET_FILE:make_node_bundle> $<TARGET_FILE:knode>
-                 $<TARGET_FILE:kregistry>)
+                 $<TARGET_FILE:kregistry> $<TARGET_FILE:failing_fs>)
 set_tests_properties(interop/session PROPERTIES LABELS interop TIMEOUT 600 SKIP_RETURN_CODE 77
                      FAIL_REGULAR_EXPRESSION "Sanitizer:|runtime error:")
 add_test(NAME interop/hostile_node

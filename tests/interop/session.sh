@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# session.sh DRIVER MAKE_NODE_BUNDLE KNODE KREGISTRY: sessions over a real sshd on loopback. Needs root (77: skipped
+# session.sh DRIVER MAKE_NODE_BUNDLE KNODE KREGISTRY [FAILING_FS]: sessions over a real sshd on loopback. Needs root (77: skipped
 # without); works in a mount namespace of its own, so that nothing of the machine is changed.
 # ok and bad cannot fail, so A && ok || bad is what it looks like; $ in single quotes is for the node.
 # shellcheck disable=SC2015,SC2016
 set -uo pipefail
-driver=$1 maker=$2 knode=$3 kregistry=${4:-}
+driver=$1 maker=$2 knode=$3 kregistry=${4:-} failing=${5:-}
 [ "$(id -u)" = 0 ] && command -v sshd >/dev/null || [ -x /usr/sbin/sshd ] || { echo "needs root and sshd"; exit 77; }
 [ "$(id -u)" = 0 ] || { echo "needs root"; exit 77; }
 if [ "${SESSION_INSIDE:-}" != 1 ]; then
@@ -15,6 +15,7 @@ fi
 work=$(mktemp -d /tmp/kpack-session.XXXXXX)
 pids=()
 finish() {
+    fusermount3 -uzq "$work/stick" 2>/dev/null
     for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null; done
     rm -rf "$work"
 }
@@ -23,9 +24,9 @@ mkdir -p "$work/said" "$work/etc" "$work/var" "$work/lib" "$work/root" "$work/op
     /etc/kpack /var/lib/kpack /usr/local/libexec/kpack /opt/kpack-test /etc/sysctl.d /etc/modules-load.d
 # The programs may lie below one of the folders that are about to be covered.
 mkdir "$work/bin"
-cp "$driver" "$maker" "$knode" ${kregistry:+"$kregistry"} "$work/bin/"
+cp "$driver" "$maker" "$knode" ${kregistry:+"$kregistry"} ${failing:+"$failing"} "$work/bin/"
 driver=$work/bin/${driver##*/} maker=$work/bin/${maker##*/} knode=$work/bin/${knode##*/}
-kregistry=${kregistry:+$work/bin/${kregistry##*/}}
+kregistry=${kregistry:+$work/bin/${kregistry##*/}} failing=${failing:+$work/bin/${failing##*/}}
 mount --bind "$work/etc" /etc/kpack
 mount --bind "$work/var" /var/lib/kpack
 mount --bind "$work/lib" /usr/local/libexec/kpack
@@ -301,6 +302,60 @@ wait "$sending" 2>/dev/null
 [ -e /var/lib/kpack/x.tar.zst ] && echo "   (it was too fast to be killed)"
 drive after send /var/lib/kpack/x.tar.zst
 cmp -s "$work/test.tar.zst" /var/lib/kpack/x.tar.zst && ok "killed while sending, resumed" || bad "killed while sending, resumed"
+
+# A stick that reads errors, tells lies or is pulled out while the bundle goes to a mirror: what is wrong is said
+# with the bytes and the way out, no half file gets the name, and the same command goes on when the stick is back.
+plug_in() {
+    "$failing" "$work/files" "$work/control" "$work/stick" &
+    medium=$!
+    pids+=("$medium")
+    for _ in $(seq 100); do mountpoint -q "$work/stick" && break; sleep 0.05; done
+}
+pull_out() {
+    fusermount3 -uz "$work/stick"
+    kill -KILL "$medium" 2>/dev/null
+    wait "$medium" 2>/dev/null
+}
+drive_stick() { # OUTPUT: sends the bundle of the stick
+    timeout 120 "$driver" --bundle "$work/stick/test.tar.zst" --trust "$work/test.pub" --port "$port" --key "$work/user" \
+        --host-key "$host_key" -- send /var/lib/kpack/s.tar.zst >"$work/said/$1" 2>"$work/said/$1.err"
+}
+no_name() { [ ! -e /var/lib/kpack/s.tar.zst ] && ok "$1" || bad "$1"; }
+if [ -n "$failing" ] && [ -w /dev/fuse ] && command -v fusermount3 >/dev/null; then
+    mkdir "$work/files" "$work/stick"
+    cp "$work/test.tar.zst" "$work/files/"
+    middle=$(($(stat -c %s "$work/test.tar.zst") / 2))
+    echo "test.tar.zst $middle $((middle + 100)) 5" >"$work/control"
+    plug_in
+    drive_stick s1 && bad "a stick with bad blocks"
+    has "bad blocks: the reason" "$work/said/s1" "error io_error:"
+    has "bad blocks: the bytes" "$work/said/s1" "stick/test.tar.zst: bytes "
+    no_name "bad blocks: nothing is there under the bundle's name"
+    [ "$(stat -c %s /var/lib/kpack/s.tar.zst.partial)" -gt $((middle / 2)) ] && ok "bad blocks: what came is kept" || bad "bad blocks: what came is kept"
+    echo "test.tar.zst $middle 99999999999 107" >"$work/control"
+    drive_stick s2 && bad "a stick that is gone"
+    has "gone: the reason" "$work/said/s2" "error medium_gone:"
+    no_name "gone: nothing is there under the bundle's name"
+    # Other bytes under the same size and times: the node's own look catches them.
+    echo "test.tar.zst $((middle + 3000000)) $((middle + 3000100)) flip" >"$work/control"
+    drive_stick s3 && bad "a stick that lies"
+    has "lies: the node refuses" "$work/said/s3" "error damaged:"
+    no_name "lies: nothing is there under the bundle's name"
+    : >"$work/control"
+    drive_stick s4
+    cmp -s "$work/test.tar.zst" /var/lib/kpack/s.tar.zst && ok "healed: the same command, the whole bundle" || { bad "healed"; cat "$work/said/s4"; }
+    rm -f /var/lib/kpack/s.tar.zst*
+    drive_stick s5 &
+    sending=$!
+    for _ in $(seq 1000); do [ "$(stat -c %s /var/lib/kpack/s.tar.zst.partial 2>/dev/null || echo 0)" -gt 1000000 ] && break; sleep 0.005; done
+    pull_out
+    wait "$sending" && [ -e /var/lib/kpack/s.tar.zst ] && echo "   (it was too fast to be pulled out)"
+    [ -e /var/lib/kpack/s.tar.zst ] || has "pulled out: the reason" "$work/said/s5" "error medium_gone:"
+    plug_in
+    drive_stick s6
+    cmp -s "$work/test.tar.zst" /var/lib/kpack/s.tar.zst && ok "put back: goes on to the end" || { bad "put back"; cat "$work/said/s6"; }
+    pull_out
+fi
 
 # Trust: another signer, an older serial, a signature that does not fit.
 mkdir "$work/other"
