@@ -22,3 +22,18 @@ char *kp_security_ways_out(const struct kp_security *security)
     add(&out, security->profiling, "profiling: true");
     return kp_buf_steal(&out);
 }
+
+enum kp_enforces kp_network_enforces(const char *network)
+{
+    static const struct {
+        const char *name;
+        enum kp_enforces enforces;
+    } known[] = {{"cilium", KP_ENFORCES},
+                 {"calico", KP_ENFORCES},
+                 {"flannel", KP_ENFORCES_NOT},
+                 {"none", KP_ENFORCES_UNKNOWN}};
+    for (size_t i = 0; i < KP_COUNT(known); i++)
+        if (strcmp(known[i].name, network) == 0)
+            return known[i].enforces;
+    return KP_ENFORCES_UNKNOWN;
+}

@@ -20,8 +20,15 @@ struct kp_security {
     bool anonymous;       /* beyond the health endpoints */
     bool seccomp_default; /* RuntimeDefault for pods that ask for nothing */
     bool profiling;
-    unsigned tls; /* the least version: 12 or 13 */
+    unsigned tls;          /* the least version: 12 or 13 */
+    const char **isolated; /* namespaces that begin with a NetworkPolicy that denies all but DNS */
+    size_t isolated_count;
 };
+
+/* The network of that name enforces NetworkPolicy: yes, no, or not known (a network of one's own).
+ */
+enum kp_enforces { KP_ENFORCES_NOT, KP_ENFORCES, KP_ENFORCES_UNKNOWN };
+enum kp_enforces kp_network_enforces(const char *network);
 
 /* "pod_security: off, audit: false": the ways out that were taken; "" where none; kp_free. */
 char *kp_security_ways_out(const struct kp_security *security);

@@ -52,6 +52,7 @@ struct kp_site { /* one run: everything that steps stand on; borrowed by them */
     char *mirror_ca;          /* PEM of the site's CA */
     double kubeadm_seconds;   /* while at least one of kubeadm's own commands ran, for the report */
     bool proven_now;          /* the whole verification ran in this run (steps/prove.c) */
+    char policy[64];          /* what it says of NetworkPolicy; "": nothing yet */
     double kubeadm_since;
     unsigned kubeadm_running;
     struct { /* kinstall upgrade (steps/upgrade.h) */

@@ -242,6 +242,7 @@ static int read_manifest(struct reading *in, const struct kp_yaml *node, void *o
     manifest->has_sha256 = kp_yaml_node(&r, "sha256", false) != NULL;
     if (manifest->has_sha256)
         manifest->sha256 = read_digest(&r, "sha256");
+    manifest->take_images = manifest->is_chart || kp_yaml_bool(&r, "take_images", false);
     if (manifest->is_chart) {
         const struct kp_yaml *values = kp_yaml_map(&r, "values", false);
         kp_auto_free char *json = values ? kp_yaml_json(values) : kp_strdup("");

@@ -59,6 +59,7 @@ struct kp_release_manifest {
     bool has_sha256;
     struct kp_digest sha256;
     bool is_chart;          /* url is a packaged chart; rendered at pack time */
+    bool take_images;       /* whatever it names is carried; always so of charts */
     const char *namespace_; /* of a chart: where its objects go */
     const char *values;     /* of a chart: JSON, "" where none */
     struct kp_edit *edits;

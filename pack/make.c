@@ -108,7 +108,7 @@ static int make_text(struct making *m, const struct kp_plan_manifest *manifest, 
     return result < 0 ? -1 : edit(manifest, text, len, err);
 }
 
-/* Whatever a rendered chart asks for, operators' and helpers' images too. */
+/* Whatever it asks for, operators' and helpers' images too. */
 static int want_images(struct kp_plan *plan, const struct kp_plan_manifest *manifest,
                        struct kp_slice text, struct kp_err *err)
 {
@@ -154,17 +154,30 @@ static int make_one(struct making *m, struct kp_plan_manifest *manifest, const c
     manifest->digest = digest;
     manifest->size = len;
     manifest->known = true;
-    return is_chart(manifest) ? want_images(m->plan, manifest, (struct kp_slice){text, len}, err)
-                              : 0;
+    return 0;
+}
+
+static int take_images(struct making *m, const struct kp_plan_manifest *manifest,
+                       struct kp_err *err)
+{
+    kp_auto_free char *text = NULL;
+    size_t len;
+    if (kp_cache_read(m->cache, &manifest->digest, KP_WALK_MAX, &text, &len, err) < 0)
+        return -1;
+    return want_images(m->plan, manifest, (struct kp_slice){text, len}, err);
 }
 
 int kp_make(struct kp_plan *plan, struct kp_cache *cache, const char **unsteady, struct kp_err *err)
 {
     struct making m = {plan, cache, NULL};
     int result = 0;
-    for (size_t i = 0; result == 0 && i < plan->manifest_count; i++)
-        if (plan->manifests[i].made && !kp_make_is_done(cache, &plan->manifests[i]))
-            result = make_one(&m, &plan->manifests[i], unsteady, err);
+    for (size_t i = 0; result == 0 && i < plan->manifest_count; i++) {
+        struct kp_plan_manifest *manifest = &plan->manifests[i];
+        if (manifest->made && !kp_make_is_done(cache, manifest))
+            result = make_one(&m, manifest, unsteady, err);
+        if (result == 0 && manifest->take_images)
+            result = take_images(&m, manifest, err);
+    }
     kp_helm_free(m.helm);
     return result;
 }

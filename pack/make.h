@@ -16,9 +16,9 @@ const struct kp_plan_file *kp_make_helm(const struct kp_plan *plan, const struct
 /*
  * Makes what is not done, out of the cache (helm's archive and each manifest's own bytes are
  * there). Where the plan knew the result's digest another result is KP_FAILED
- * "rendered_differently". Else the images that the rendered text names (as pack/scan.h finds them)
- * are added to the plan, and a chart that renders differently the second time is named in *unsteady
- * (borrowed).
+ * "rendered_differently"; else a chart that renders differently the second time is named in
+ * *unsteady (borrowed). Of manifests that say so the images that the text names (as pack/scan.h
+ * finds them) are added to the plan.
  */
 KP_CHECK int kp_make(struct kp_plan *plan, struct kp_cache *cache, const char **unsteady,
                      struct kp_err *err);

@@ -74,6 +74,7 @@ struct kp_plan_manifest {
     struct kp_digest digest;
     uint64_t size;
     enum kp_checked checked;   /* the url's bytes */
+    bool take_images;          /* found in the text; in a lock they are images like any other */
     struct kp_plan_made *made; /* or NULL */
     const struct kp_replace *replace;
     size_t replace_count;

@@ -185,6 +185,7 @@ static void add_release_manifest(struct resolving *r, const struct kp_release_ma
     to->replace_count = from->replace_count;
     to->wait = from->wait;
     to->wait_count = from->wait_count;
+    to->take_images = from->take_images;
     to->checks = from->checks;
     to->check_count = from->check_count;
     if (from->is_chart || from->edit_count)

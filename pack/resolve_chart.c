@@ -83,6 +83,7 @@ static int add_user_chart(struct resolving *r, const char *text)
     made->namespace_ = named.namespace_;
     made->values = kp_arena_array(r->arena, 1, sizeof(*made->values));
     to->made = made;
+    to->take_images = true;
     to->known = false;
     return 0;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "install/check/health_probe.h"
 
+#include "install/check/health_network.h"
+
 #include "core/interrupt.h"
 #include "core/pool.h"
 #include "core/text.h"
@@ -301,6 +303,10 @@ static int run_probe(struct probing *p, struct kp_health *health, struct kp_err 
         kp_parallel(PARALLEL, kp_members(p->site), try_node, p, &why) < 0)
         json_array_append_new(p->pair_failures, json_string(why.message));
     note_all(p, health, start);
+    kp_auto_free char *url = url_of(p->pods[0].address, PROBE_PORT);
+    if (kp_health_policy(health, p->site, p->namespace_, url, err) < 0 ||
+        kp_health_attachment(health, p->site, p->namespace_, err) < 0)
+        return -1;
     return kp_interrupt_check(err);
 }
 

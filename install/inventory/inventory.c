@@ -152,6 +152,14 @@ int kp_inventory_check_bundle(const struct kp_inventory *inventory,
                    inventory->path, network, manifest->network);
         return kp_hint(err, "change the inventory, or make a bundle with --network %s", network);
     }
+    if (inventory->security.isolated_count &&
+        kp_network_enforces(manifest->network) == KP_ENFORCES_NOT) {
+        kp_fail_as(err, KP_USAGE, "policy_not_enforced",
+                   "%s: security.isolated: %s does not enforce NetworkPolicy, so %s would be open "
+                   "all the same",
+                   inventory->path, manifest->network, inventory->security.isolated[0]);
+        return kp_hint(err, "take it out, or make a bundle with --network cilium or calico");
+    }
     return 0;
 }
 

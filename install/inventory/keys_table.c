@@ -175,7 +175,8 @@ static const struct kp_key kubernetes_keys[] = {
     {.name = "network",
      .type = KP_KEY_TEXT,
      INVENTORY(kubernetes.network),
-     .what = "must be what the bundle carries (`flannel`, `none`)",
+     .what = "must be what the bundle carries (`flannel`, `calico`, `cilium`, `none`, or the name "
+             "of your own)",
      .shown = "the bundle's"},
     {.name = "endpoint",
      .type = KP_KEY_TEXT,
@@ -278,6 +279,16 @@ static const struct kp_key security_keys[] = {
      .good = kp_rule_name,
      .need = "a namespace",
      .what = "namespaces left alone, beside those of the cluster's own parts"},
+    {.name = "isolated",
+     .type = KP_KEY_TEXTS,
+     KP_AT_COUNTED(struct kp_inventory, security.isolated, security.isolated_count),
+     .most = KP_SECURITY_NAMESPACES_MAX,
+     .good = kp_rule_name,
+     .need = "a namespace",
+     .what = "namespaces whose pods reach nothing but DNS and are reached by nothing until a "
+             "NetworkPolicy of yours allows it; made where they are not there. The same for every "
+             "namespace with the label `kpack.internal/network-policy: default-deny`. Only where "
+             "the network enforces it (docs/security.md)"},
     {.name = "audit",
      .type = KP_KEY_BOOL,
      INVENTORY(security.audit),

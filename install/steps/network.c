@@ -127,6 +127,20 @@ int kp_network_apply(struct kp_site *site, struct kp_site_node *node, struct kp_
     return apply_manifests(site, true, err);
 }
 
+/* What the plugin's pods need of the node before they start. */
+int kp_network_node(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    static const char unit[] = "kpack-bpf.service";
+    kp_auto(kp_vars) none = kp_vars_new();
+    bool changed = false;
+    if (strcmp(site->manifest->network, "cilium") != 0)
+        return 0;
+    if (kp_place_template(site, node, "/etc/systemd/system/kpack-bpf.service", unit, none, &changed,
+                          err) < 0)
+        return -1;
+    return kp_place_service(site, node, unit, changed, err);
+}
+
 static int await_network(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     (void)node;

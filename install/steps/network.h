@@ -13,3 +13,6 @@ KP_CHECK int kp_manifest_fill(struct kp_buf *out, struct kp_slice text,
 /* Applies the manifests of the bundle's network plugin (phase init, so that its pods start while
  * nodes join); phase network waits for them. */
 KP_CHECK int kp_network_apply(struct kp_site *site, struct kp_site_node *node, struct kp_err *err);
+/* Cilium: the BPF file system, mounted and shared with pods, now and after a reboot (phase
+ * prepare). */
+KP_CHECK int kp_network_node(struct kp_site *site, struct kp_site_node *node, struct kp_err *err);

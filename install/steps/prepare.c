@@ -6,6 +6,7 @@
 #include "install/endpoint.h"
 #include "install/kernel.h"
 #include "install/inventory/network.h"
+#include "install/steps/network.h"
 #include "install/steps/packages.h"
 #include "install/steps/prepare.h"
 
@@ -274,5 +275,6 @@ const struct kp_step kp_steps_prepare[] = {
     {.name = "swap", .phase = "prepare", .nodes = KP_STEP_ALL, .apply = apply_swap},
     {.name = "certs-d", .phase = "prepare", .nodes = KP_STEP_ALL, .apply = apply_certs},
     {.name = "resolv-conf", .phase = "prepare", .nodes = KP_STEP_ALL, .apply = apply_resolv},
+    {.name = "network-node", .phase = "prepare", .nodes = KP_STEP_ALL, .apply = kp_network_node},
     {.name = NULL},
 };

@@ -70,8 +70,8 @@ static int describe(const struct kp_site *site, char *out, size_t size)
         snprintf(out, size, "nodes and pods are Ready; proven before, unchanged since");
         return 0;
     }
-    snprintf(out, size, "%zu node%s Ready · DNS from %zu · %zu pod pairs · Service · pull", n,
-             n == 1 ? "" : "s", n, kp_health_pairs(n));
+    snprintf(out, size, "%zu node%s Ready · DNS from %zu · %zu pod pairs · Service · pull%s%s", n,
+             n == 1 ? "" : "s", n, kp_health_pairs(n), *site->policy ? " · " : "", site->policy);
     return 0;
 }
 

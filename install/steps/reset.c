@@ -4,125 +4,16 @@
  * node's own record says that they were begun by kinstall; a file goes only while it is still the
  * one that was placed.
  */
-#include "install/steps/reset.h"
-
 #include "install/kernel.h"
 #include "install/steps/common.h"
 #include "install/steps/packages.h"
 #include "install/steps/prepare.h"
+#include "install/steps/reset_network.h"
 
 #include <unistd.h>
 
-#define RULES_MAX ((size_t)16 << 20)
 #define FILE_MAX ((size_t)1 << 20)
 #define OURS "# written by kinstall"
-
-static bool is_our_chain(struct kp_slice name)
-{
-    return kp_slice_starts(name, "KUBE-") || kp_slice_starts(name, "CNI-") ||
-           kp_slice_starts(name, "FLANNEL-");
-}
-
-static bool word_after(struct kp_slice line, const char *before, struct kp_slice *word)
-{
-    const char *at = memmem(line.ptr, line.len, before, strlen(before));
-    if (!at)
-        return false;
-    word->ptr = at + strlen(before);
-    size_t left = line.len - (size_t)(word->ptr - line.ptr);
-    const char *end = memchr(word->ptr, ' ', left);
-    word->len = end ? (size_t)(end - word->ptr) : left;
-    return true;
-}
-
-static void add_rule(struct kp_buf *rules, struct kp_buf *flush, struct kp_buf *drop,
-                     struct kp_slice line)
-{
-    struct kp_slice chain, target;
-    if (kp_slice_starts(line, ":")) {
-        if (word_after(line, ":", &chain) && is_our_chain(chain)) {
-            kp_buf_addf(flush, "-F %.*s\n", (int)chain.len, chain.ptr);
-            kp_buf_addf(drop, "-X %.*s\n", (int)chain.len, chain.ptr);
-        }
-        return;
-    }
-    if (!kp_slice_starts(line, "-A ") || !word_after(line, "-A ", &chain) || is_our_chain(chain))
-        return;
-    if ((word_after(line, " -j ", &target) || word_after(line, " -g ", &target)) &&
-        is_our_chain(target))
-        kp_buf_addf(rules, "-D %.*s\n", (int)line.len - 3, line.ptr + 3);
-}
-
-char *kp_reset_rules(struct kp_slice save, const char *table)
-{
-    kp_auto_value(kp_buf) rules = KP_BUF(RULES_MAX), flush = KP_BUF(RULES_MAX),
-                          drop = KP_BUF(RULES_MAX);
-    struct kp_slice line;
-    while (kp_slice_line(&save, &line))
-        add_rule(&rules, &flush, &drop, line);
-    if (rules.len + flush.len == 0)
-        return kp_strdup("");
-    return kp_asprintf("*%s\n%s%s%sCOMMIT\n", table, kp_buf_slice(&rules).ptr,
-                       kp_buf_slice(&flush).ptr, kp_buf_slice(&drop).ptr);
-}
-
-static int reset_table(struct kp_site *site, struct kp_site_node *node, const char *family,
-                       const char *table, struct kp_err *err)
-{
-    static const char *const env[] = {KP_PATH_ENV, NULL};
-    kp_auto_free char *save = kp_asprintf("%s-save", family);
-    kp_auto_free char *restore = kp_asprintf("%s-restore", family);
-    const char *read[] = {save, "-t", table, NULL};
-    const char *write[] = {restore, "--noflush", NULL};
-    kp_auto_free char *now = NULL;
-    kp_auto_value(kp_run_result) result = {0};
-    struct kp_change change = {.changed = true};
-    struct kp_err ignored;
-    int status = 0;
-    // No such program or no such table: nothing of ours is in it.
-    if (kp_ask(site, node, read, 60, &status, &now, &ignored) < 0 || status != 0)
-        return 0;
-    kp_auto_free char *batch = kp_reset_rules(kp_slice_of(now), table);
-    if (!*batch)
-        return 0;
-    const struct kp_run run = {
-        .argv = write, .env = env, .input = kp_slice_of(batch), .timeout = 60};
-    kp_auto_free char *what =
-        kp_asprintf("take the chains KUBE-*, CNI-*, FLANNEL-* out of %s %s", family, table);
-    kp_step_changed(site, node, what, &change);
-    return kp_step_run(site, node, &run, &result, err);
-}
-
-static int reset_rules(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
-{
-    static const char *const families[] = {"iptables", "ip6tables"};
-    static const char *const tables[] = {"nat", "filter", "mangle", "raw"};
-    for (size_t i = 0; i < KP_COUNT(families); i++)
-        for (size_t j = 0; j < KP_COUNT(tables); j++)
-            if (reset_table(site, node, families[i], tables[j], err) < 0)
-                return -1;
-    return 0;
-}
-
-static int reset_links(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
-{
-    static const char *const names[] = {"cni0", "flannel.1", "flannel-v6.1"};
-    struct kp_change change = {.changed = true};
-    for (size_t i = 0; i < KP_COUNT(names); i++) {
-        const char *show[] = {"ip", "link", "show", "dev", names[i], NULL};
-        const char *drop[] = {"ip", "link", "delete", names[i], NULL};
-        int status;
-        if (kp_ask(site, node, show, 30, &status, NULL, err) < 0)
-            return -1;
-        if (status != 0)
-            continue;
-        if (kp_ask(site, node, drop, 30, NULL, NULL, err) < 0)
-            return -1;
-        kp_auto_free char *what = kp_asprintf("delete the interface %s", names[i]);
-        kp_step_changed(site, node, what, &change);
-    }
-    return 0;
-}
 
 /* Pods' volumes and root file systems that are mounted still, deepest first. */
 static int unmount_pods(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
@@ -140,12 +31,8 @@ static int run_kubeadm_reset(struct kp_site *site, struct kp_site_node *node, st
     static const char *const argv[] = {
         KP_KUBEADM, "reset", "--force", "--cri-socket", "unix:///run/containerd/containerd.sock",
         NULL};
-    static const char *const folders[] = {
-        "/etc/kubernetes",      "/var/lib/kubelet",
-        "/var/lib/etcd",        "/etc/cni/net.d/10-flannel.conflist",
-        "/run/flannel",         "/var/lib/cni",
-        "/opt/cni/bin/flannel", "/var/log/pods",
-        "/var/log/containers"};
+    static const char *const folders[] = {"/etc/kubernetes", "/var/lib/kubelet", "/var/lib/etcd",
+                                          "/var/log/pods", "/var/log/containers"};
     struct kp_change change = {.changed = true};
     bool there;
     if (kp_have_file(node, KP_KUBEADM, &there, err) < 0)
@@ -160,7 +47,7 @@ static int run_kubeadm_reset(struct kp_site *site, struct kp_site_node *node, st
     for (size_t i = 0; i < KP_COUNT(folders); i++)
         if (kp_place_removed(site, node, folders[i], NULL, err) < 0)
             return -1;
-    return reset_links(site, node, err) < 0 ? -1 : reset_rules(site, node, err);
+    return kp_reset_network(site, node, err);
 }
 
 /* Stops a unit whose file is ours and takes the file away. */
@@ -235,7 +122,8 @@ static int reset_services(struct kp_site *site, struct kp_site_node *node, struc
     for (size_t i = 0; ours && i < KP_COUNT(config); i++)
         if (kp_place_removed(site, node, config[i], NULL, err) < 0)
             return -1;
-    if (reset_unit(site, node, "kpack-mirrors.service", &ours, err) < 0)
+    if (reset_unit(site, node, "kpack-mirrors.service", &ours, err) < 0 ||
+        reset_unit(site, node, "kpack-bpf.service", &ours, err) < 0)
         return -1;
     return reset_unit(site, node, "kregistry.service", &ours, err);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "install/steps/secure.h"
 
+#include "install/steps/secure_network.h"
+
 #include "core/base64.h"
 #include "core/file.h"
 
@@ -242,6 +244,10 @@ const struct kp_step kp_steps_secure[] = {
      .nodes = KP_STEP_FIRST,
      .apply = apply_roles,
      .describe = describe},
+    {.name = "network-policy",
+     .phase = "secure",
+     .nodes = KP_STEP_FIRST,
+     .apply = kp_secure_network},
     {.name = "file-modes", .phase = "secure", .nodes = KP_STEP_ALL, .apply = apply_modes},
     {.name = NULL},
 };

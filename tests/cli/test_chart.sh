@@ -129,6 +129,11 @@ jq '(.manifests[] | select(.name == "net")).made.values += ["more: 1"]' "$LOCK" 
 create 1 --lock other.json -o other.tar.zst --cache other
 has err "net: what is rendered now is not sha256"
 
+# a plain manifest whose images are taken from it
+sed 's/images: \[{name: multi, .*/images: []/; s/{name: multi, url/{name: multi, take_images: true, url/' release.yaml >take.yaml
+create 0 --k8s v1.30 --release take.yaml --arch amd64 --with multi -o take.tar.zst
+jq -e '.images[] | select(.reference == "quay.io/x/extra:1" and .why == "network multi")' take.lock.json >/dev/null || fail "the manifest's image"
+
 # the user's own chart, and values for it and for the network's
 make_chart app-2.1.0.tgz <<'END'
 ---

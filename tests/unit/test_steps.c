@@ -7,7 +7,9 @@
 #include "install/steps/kubeadm.h"
 #include "install/steps/network.h"
 #include "install/steps/prepare.h"
-#include "install/steps/reset.h"
+#include "install/steps/reset_network.h"
+#include "manifests/walk.h"
+#include "install/security.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -320,7 +322,8 @@ Test(steps, only_our_chains_go)
 {
     static const char save[] =
         "*nat\n:PREROUTING ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n:KUBE-SERVICES - [0:0]\n"
-        ":KUBE-SEP-X - [0:0]\n:FLANNEL-POSTRTG - [0:0]\n:MINE - [0:0]\n"
+        ":KUBE-SEP-X - [0:0]\n:FLANNEL-POSTRTG - [0:0]\n:MINE - [0:0]\n:CILIUM_PRE_nat - [0:0]\n"
+        ":cali-OUTPUT - [0:0]\n:california - [0:0]\n"
         "-A PREROUTING -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES\n"
         "-A PREROUTING -p tcp -m tcp --dport 22 -j ACCEPT\n"
         "-A POSTROUTING -m comment --comment \"flanneld masq\" -j FLANNEL-POSTRTG\n"
@@ -331,11 +334,75 @@ Test(steps, only_our_chains_go)
         batch,
         "*nat\n-D PREROUTING -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES\n"
         "-D POSTROUTING -m comment --comment \"flanneld masq\" -j FLANNEL-POSTRTG\n"
-        "-F KUBE-SERVICES\n-F KUBE-SEP-X\n-F FLANNEL-POSTRTG\n"
-        "-X KUBE-SERVICES\n-X KUBE-SEP-X\n-X FLANNEL-POSTRTG\nCOMMIT\n");
+        "-F KUBE-SERVICES\n-F KUBE-SEP-X\n-F FLANNEL-POSTRTG\n-F CILIUM_PRE_nat\n-F cali-OUTPUT\n"
+        "-X KUBE-SERVICES\n-X KUBE-SEP-X\n-X FLANNEL-POSTRTG\n-X CILIUM_PRE_nat\n-X "
+        "cali-OUTPUT\nCOMMIT\n");
     kp_auto_free char *nothing =
         kp_reset_rules(kp_slice_of("*nat\n:MINE - [0:0]\n-A MINE -j RETURN\nCOMMIT\n"), "nat");
     cr_expect_str_eq(nothing, "");
+}
+
+Test(steps, only_our_interfaces_go)
+{
+    static const struct {
+        const char *name;
+        bool ours;
+    } cases[] = {{"cni0", true},         {"flannel.1", true},
+                 {"cilium_vxlan", true}, {"lxc0123456789ab", true},
+                 {"lxc_health", true},   {"cali0123456789a", true},
+                 {"vxlan.calico", true}, {"eth0", false},
+                 {"lxcbr0", false},      {"lxc-0123456789a", false},
+                 {"calif", false},       {"docker0", false}};
+    for (size_t i = 0; i < KP_COUNT(cases); i++)
+        cr_expect_eq(kp_reset_is_our_link(kp_slice_of(cases[i].name)), cases[i].ours, "%s",
+                     cases[i].name);
+}
+
+static int take_namespace(void *user, const struct kp_walk_scalar *scalar, struct kp_err *err)
+{
+    (void)err;
+    if (strcmp(scalar->key, "namespace") == 0)
+        ++*(size_t *)user;
+    return 0;
+}
+
+/* What the final verification and the closed namespaces apply is YAML, all of it in its namespace.
+ */
+Test(steps, network_templates)
+{
+    static const struct {
+        const char *name;
+        size_t namespaces;
+    } cases[] = {{"prove-pods.yaml", 2},
+                 {"prove-policy.yaml", 1},
+                 {"prove-attachment.yaml", 1},
+                 {"network-policy.yaml", 2}};
+    for (size_t i = 0; i < KP_COUNT(cases); i++) {
+        kp_auto(kp_vars) vars = kp_vars_new();
+        kp_auto_free char *yaml = NULL;
+        struct kp_err err = KP_ERR_INIT;
+        size_t count = 0;
+        kp_vars_set(vars, "namespace", "vault");
+        kp_vars_set(vars, "image", "kpack.internal/probe:1");
+        kp_vars_set(vars, "bridge", "kpack-prove0");
+        kp_vars_set(vars, "node", "w1");
+        kp_vars_set(vars, "attachment", "probe");
+        kp_vars_flag(vars, "make", true);
+        kp_vars_add(vars, "pods", "allowed");
+        kp_vars_add(vars, "pods", "denied");
+        cr_assert_eq(kp_render(&yaml, cases[i].name, vars, &err), 0, "%s", err.message);
+        cr_assert_eq(kp_yaml_walk(kp_slice_of(yaml), cases[i].name, take_namespace, &count, &err),
+                     0, "%s", err.message);
+        cr_expect_eq(count, cases[i].namespaces, "%s: %zu", cases[i].name, count);
+    }
+}
+
+Test(steps, who_enforces_policies)
+{
+    cr_expect_eq(kp_network_enforces("cilium"), KP_ENFORCES);
+    cr_expect_eq(kp_network_enforces("calico"), KP_ENFORCES);
+    cr_expect_eq(kp_network_enforces("flannel"), KP_ENFORCES_NOT);
+    cr_expect_eq(kp_network_enforces("custom"), KP_ENFORCES_UNKNOWN);
 }
 
 Test(steps, ways_that_are_tried)

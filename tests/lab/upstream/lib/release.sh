@@ -61,6 +61,10 @@ release_entry() {
             tag=${BASH_REMATCH[0]}
             line=${line//"$tag"/$(component_version "${BASH_REMATCH[1]}")}
         done
+        while [[ $line =~ @DIGEST\ ([a-z0-9-]+)@ ]]; do
+            tag=${BASH_REMATCH[0]}
+            line=${line//"$tag"/$(image_index_digest "${BASH_REMATCH[1]}")}
+        done
         [[ ! $line =~ name:\ ([a-z0-9-]+),\ ref ]] || name=${BASH_REMATCH[1]}
         [[ ! $line =~ version:\ \"([^\"]+)\" ]] || version=${BASH_REMATCH[1]}
         [[ ! $line =~ url:\ (.+)$ ]] || url=${BASH_REMATCH[1]}
