@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * make_bundle FOLDER IMAGES LAYER_BYTES [SERIAL]: a small but real bundle for tests and benchmarks
- * of the registry: FOLDER/test.tar.zst, signed by FOLDER/test.key. Images are
+ * make_bundle FOLDER IMAGES LAYER_BYTES [SERIAL [sparse]]: a small but real bundle for tests and
+ * benchmarks of the registry: FOLDER/test.tar.zst, signed by FOLDER/test.key. Images are
  * registry.k8s.io/img<n>:v1 (one layer of a tar with random bytes, an index with a child that is
- * not carried), all different. Prints the bundle's id.
+ * not carried), all different. sparse: only their first 4 KiB are random, for large ones. Prints
+ * the bundle's id.
  */
 #include "bundle/writer.h"
 #include "core/file.h"
@@ -18,6 +19,7 @@
 #include <unistd.h>
 
 #define IMAGES_MAX 1000
+#define SPARSE_HEAD ((size_t)8192)
 #define LAYER_TYPE "application/vnd.oci.image.layer.v1.tar"
 #define CONFIG_TYPE "application/vnd.oci.image.config.v1+json"
 #define MANIFEST_TYPE "application/vnd.oci.image.manifest.v1+json"
@@ -25,6 +27,7 @@
 
 struct maker {
     const char *folder;
+    bool sparse;
     struct kp_manifest manifest;
     struct kp_blob blobs[IMAGES_MAX * 4];
     struct kp_image images[IMAGES_MAX];
@@ -44,13 +47,16 @@ static const struct kp_blob *add_blob(struct maker *m, struct kp_slice data, con
     *blob = (struct kp_blob){.size = data.len, .media_type = type};
     kp_sha256(data.ptr, data.len, &blob->sha256);
     kp_auto_free char *path = kp_path_join(m->folder, kp_digest_hex(&blob->sha256).hex);
-    if (kp_file_write_atomic(path, data, 0644, &err) < 0)
+    size_t head = m->sparse && data.len > SPARSE_HEAD ? SPARSE_HEAD : data.len;
+    if (kp_file_write_atomic(path, (struct kp_slice){data.ptr, head}, 0644, &err) < 0)
+        die(&err);
+    if (truncate(path, (off_t)data.len) < 0 && kp_fail_sys(&err, errno, "%s", path) < 0)
         die(&err);
     return blob;
 }
 
 /* A tar of one file of random bytes, size bytes long in all. */
-static char *make_layer(size_t size)
+static char *make_layer(size_t size, bool sparse)
 {
     char *tar = kp_alloc(size);
     size_t content = size - 512 - 1024;
@@ -67,7 +73,7 @@ static char *make_layer(size_t size)
     for (size_t i = 0; i < 512; i++)
         sum += (unsigned char)tar[i];
     snprintf(tar + 148, 8, "%06o", sum);
-    for (size_t at = 0; at < content;) {
+    for (size_t at = 0; at < (sparse ? 4096 : content);) {
         ssize_t n = getrandom(tar + 512 + at, content - at < 4096 ? content - at : 4096, 0);
         at += n > 0 ? (size_t)n : 0;
     }
@@ -83,7 +89,7 @@ static const struct kp_blob *add_text(struct maker *m, char *text, const char *t
 
 static void add_image(struct maker *m, size_t i, size_t layer_size)
 {
-    kp_auto_free char *tar = make_layer(layer_size);
+    kp_auto_free char *tar = make_layer(layer_size, m->sparse);
     const struct kp_blob *layer = add_blob(m, (struct kp_slice){tar, layer_size}, LAYER_TYPE);
     const char *hex = kp_arena_strdup(m->manifest.arena, kp_digest_hex(&layer->sha256).hex);
     const struct kp_blob *config = add_text(
@@ -179,10 +185,11 @@ int main(int argc, char **argv)
 {
     uint64_t images = 0, layer = 0, serial = 1;
     struct kp_err err = KP_ERR_INIT;
-    if (argc < 4 || argc > 5 || !kp_parse_u64(kp_slice_of(argv[2]), IMAGES_MAX, &images) ||
+    if (argc < 4 || argc > 6 || (argc == 6 && strcmp(argv[5], "sparse") != 0) ||
+        !kp_parse_u64(kp_slice_of(argv[2]), IMAGES_MAX, &images) ||
         !kp_parse_size(kp_slice_of(argv[3]), &layer) || layer < 4096 || layer % 512 ||
-        (argc == 5 && !kp_parse_u64(kp_slice_of(argv[4]), UINT32_MAX, &serial))) {
-        fprintf(stderr, "make_bundle FOLDER IMAGES LAYER_BYTES [SERIAL]\n");
+        (argc >= 5 && !kp_parse_u64(kp_slice_of(argv[4]), UINT32_MAX, &serial))) {
+        fprintf(stderr, "make_bundle FOLDER IMAGES LAYER_BYTES [SERIAL [sparse]]\n");
         return 2;
     }
     kp_auto_free char *cache = kp_path_join(argv[1], "blobs");
@@ -191,6 +198,7 @@ int main(int argc, char **argv)
     struct maker *m = kp_alloc(sizeof(*m));
     struct kp_bundle_written written;
     m->folder = cache;
+    m->sparse = argc == 6;
     fill_manifest(m, serial);
     for (size_t i = 0; i < images; i++)
         add_image(m, i, (size_t)layer);

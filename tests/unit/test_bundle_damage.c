@@ -235,3 +235,43 @@ Test(bundle_damage, manifest_that_fits_another_bundle_is_refused)
     cr_expect_eq(check(NULL, &err), -1);
     cr_expect_eq(err.code, KP_DAMAGED, "%s", err.message);
 }
+
+/* A blob of several leaves, of which two are hashed at once: its head, each block's header, and
+ * the first and last byte of each block's content. */
+Test(bundle_damage, leaves_that_are_hashed_together)
+{
+    enum { LEN = 5 * 1048576 + 7 };
+    kp_auto_free char *bytes = fixture_bytes(LEN, 99);
+    kp_auto(kp_bundle) bundle = NULL;
+    struct kp_err err = KP_ERR_INIT;
+    struct kp_digest blob = fixture_blob(&f, bytes, LEN, "application/octet-stream");
+    uint64_t at, blob_size, block = KP_BLOCK_HEADER + KP_BLOCK_MAX;
+    size_t entry;
+    fixture_write(&f);
+    cr_assert_eq(kp_bundle_open(&bundle, f.bundle, f.trust, NULL, &err), 0, "%s", err.message);
+    cr_assert(kp_bundle_find(bundle, &blob, &entry, &blob_size));
+    cr_assert_eq(kp_bundle_verify(bundle, NULL, NULL, &err), 0, "%s", err.message);
+    const struct kp_manifest *m = kp_bundle_manifest(bundle);
+    at = kp_layout_entry_size(kp_bundle_manifest_bytes(bundle).len) +
+         kp_layout_entry_size(KP_SIG_SIZE);
+    for (size_t i = 0; i < entry; i++)
+        at += kp_layout_entry_size(m->entries[i].size);
+    for (uint64_t i = 0; i < kp_layout_blocks(LEN); i++) {
+        uint64_t start = at + kp_layout_block_offset(i);
+        uint64_t places[] = {start, start + 2, start + KP_BLOCK_HEADER, start + block - 1, at + 20};
+        size_t n = i + 1 < kp_layout_blocks(LEN) ? KP_COUNT(places) : 3;
+        for (size_t k = 0; k < n; k++) {
+            struct kp_damage damage = {.first = 0};
+            flip(places[k], (unsigned)(i % 8));
+            cr_expect_eq(kp_bundle_verify(bundle, NULL, &damage, &err), -1, "block %d place %d",
+                         (int)i, (int)k);
+            cr_expect(damage.first <= places[k] && places[k] <= damage.last &&
+                          damage.last - damage.first < KP_LEAF_SIZE + 2048,
+                      "block %d place %d", (int)i, (int)k);
+            flip(places[k], (unsigned)(i % 8));
+        }
+    }
+    kp_bundle_free(kp_steal(&bundle));
+    cr_assert_eq(kp_bundle_open(&bundle, f.bundle, f.trust, NULL, &err), 0, "%s", err.message);
+    cr_expect_eq(kp_bundle_verify(bundle, NULL, NULL, &err), 0, "%s", err.message);
+}
