@@ -33,7 +33,7 @@ trap 'rm -rf "$work"' EXIT
 cd "$work"
 printf '%-28s %8s %8s\n' reader lines branches
 for file in "${READERS[@]}"; do
-    data=$(find "$BUILD/${file%/*}" -path "*/$(basename "$file").gcda" -print -quit)
+    data=$(find "$BUILD/${file%%/*}" -name "$(basename "$file").gcda" -print -quit)
     if [[ -z $data ]]; then
         printf '%-28s %8s\n' "$file" none
         continue

@@ -177,6 +177,31 @@ static bool do_bounce(struct peer *peer) // to the other host name
                state.servers[0].port, (unsigned long long)number(peer->path, 1));
 }
 
+static bool do_askelse(struct peer *peer) // to the other host name, which asks for credentials
+{
+    return say(peer,
+               "HTTP/1.1 302 Found\r\nLocation: https://b.localhost:%u/ask\r\n"
+               "Content-Length: 0\r\n\r\n",
+               state.servers[0].port);
+}
+
+static bool do_ask(struct peer *peer)
+{
+    return say(peer, "HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=\"a.localhost\"\r\n"
+                     "Content-Length: 0\r\n\r\n");
+}
+
+static bool do_chain(struct peer *peer) // /chain/LEFT/SIZE: LEFT redirects, from host to host
+{
+    unsigned long long left = number(peer->path, 1), size = number(peer->path, 2);
+    if (!left)
+        return send_file(peer, size, UINT64_MAX, 0, true, "v1");
+    return say(peer,
+               "HTTP/1.1 302 Found\r\nLocation: https://%c.localhost:%u/chain/%llu/%llu\r\n"
+               "Content-Length: 0\r\n\r\n",
+               left % 2 ? 'b' : 'a', state.servers[0].port, left - 1, size);
+}
+
 static bool do_within(struct peer *peer) // on the same host
 {
     return say(peer, "HTTP/1.1 301 Moved\r\nLocation: /ok/%llu\r\nContent-Length: 0\r\n\r\n",
@@ -463,6 +488,9 @@ static const struct {
     {"/cutzero/", do_cutzero},
     {"/loop", do_loop},
     {"/bounce/", do_bounce},
+    {"/askelse", do_askelse},
+    {"/ask", do_ask},
+    {"/chain/", do_chain},
     {"/within/", do_within},
     {"/downgrade", do_downgrade},
     {"/filescheme", do_filescheme},

@@ -189,6 +189,17 @@ check "  the other host did not" grep -q '^b.localhost.*authorization=-$' reques
 gets "a redirect to the same host" "$sha_a" fetched file https://files.example/within/1000000
 check "  it got them both times" grep -q '^a.localhost.* /ok/.*authorization=Basic' requests.log
 new_cache
+: >requests.log
+fails "another host that asks for credentials" unauthorized "HTTP 401" file --attempts 2 https://files.example/askelse
+check "  was asked" grep -q '^b.localhost.*GET /ask ' requests.log
+check "  gets none" bash -c "! grep -q '^b.localhost.*authorization=Basic' requests.log"
+: >requests.log
+gets "a chain of nine redirects from host to host" "$sha_a" fetched file https://files.example/chain/9/1000000
+check "  the other host never got credentials" bash -c "! grep -q '^b.localhost.*authorization=Basic' requests.log"
+new_cache
+fails "a chain without end" redirect "more than 10" file https://files.example/chain/99999/10
+check "  ends after so many" test "$(grep -c /chain/9999 requests.log)" -le 12
+new_cache
 fails "the signed part of a redirect is not shown" checksum "b.localhost:$tls/ok/1000000)" \
     file --sha256 "${sha_a//a/b}" $base/bounce/1000000
 check "  nor anywhere" bash -c '! grep -q signed= out err'
@@ -302,6 +313,17 @@ fails "a name with .." bad_archive "has '..'" archive up.tar.gz bin/x
 tar -C tree -czPf abs.tar.gz --transform 's|bin/y|/etc/evil|' bin
 fails "an absolute name" bad_archive "absolute" archive abs.tar.gz bin/x
 tar -C tree -cf twice.tar bin/x && tar -C tree -rf twice.tar bin/x
+python3 - <<'END'
+import zipfile
+for name, member in (("up", "../../etc/evil"), ("abs", "/etc/evil"), ("back", "bin/../../evil")):
+    with zipfile.ZipFile(f"{name}.zip", "w") as z:
+        z.writestr("bin/x", "program\n")
+        z.writestr(member, "evil\n")
+END
+fails "a zip with a name with .." bad_archive "has '..'" archive up.zip bin/x
+fails "a zip with .. amid a name" bad_archive "has '..'" archive back.zip bin/x
+fails "a zip with an absolute name" bad_archive "absolute" archive abs.zip bin/x
+check "  nothing was written beside the cache" test ! -e ../evil -a ! -e evil -a ! -e etc
 fails "a member twice" bad_archive "twice" archive twice.tar bin/x
 head -c 100000000 /dev/zero >big && tar -czf bomb.tar.gz big tree/bin/x && rm big
 fails "a bomb in front of the member" too_large "unpacks to more" archive --max 20000000 bomb.tar.gz tree/bin/x

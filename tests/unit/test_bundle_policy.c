@@ -237,6 +237,26 @@ Test(bundle_policy, a_chain_is_taken_in_several_steps_and_kept)
     cr_expect_eq(first, 2);
 }
 
+/* Each step by itself, and behind one that is known already. */
+Test(bundle_policy, a_chain_that_the_list_in_use_has_not_signed_is_refused)
+{
+    kp_auto(kp_trust) store = kp_trust_new();
+    kp_auto(kp_trust_list) one = make_list(1, NULL, publics, 2, 1, 1);
+    kp_auto(kp_trust_list) two = make_list(2, one, publics + 1, 2, 1, 2);
+    kp_auto(kp_trust_list) strange = make_list(2, one, publics + 2, 2, 1, 4 | 8);
+    kp_auto(kp_trust_list) after = make_list(3, two, publics + 2, 2, 1, 8);
+    struct kp_trust_chain first_only = {.lists = {one}, .count = 1};
+    struct kp_trust_chain table[] = {{.lists = {strange}, .count = 1},
+                                     {.lists = {one, strange}, .count = 2},
+                                     {.lists = {one, two, after}, .count = 3}};
+    kp_auto_free char *folder = kp_path_join(f.dir, "trusted.d");
+    size_t first;
+    cr_assert_eq(kp_trust_chain_keep(&first_only, 0, folder, NULL), 0);
+    cr_assert_eq(kp_trust_add_folder(store, folder, NULL), 0);
+    for (size_t i = 0; i < KP_COUNT(table); i++)
+        cr_expect_str_eq(accept(store, table[i], &first), "unknown_key", "case %zu", i);
+}
+
 Test(bundle_policy, loose_keys_stand_for_the_first_list_and_count_no_more_beside_one)
 {
     kp_auto(kp_trust) loose = kp_trust_new();
