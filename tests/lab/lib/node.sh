@@ -12,6 +12,7 @@ node_prepare() {
     tar -xf "$(rootfs_path)" -C "$root" --numeric-owner --xattrs --xattrs-include='*'
     node_identity "$node" "$root"
     node_units "$root"
+    node_add_packages "$node" "$root"
     node_remove_packages "$node" "$root"
     node_user "$node" "$root"
 }
@@ -68,6 +69,30 @@ EOF
     ln -sf ../lab-cgroups.service "$root/etc/systemd/system/basic.target.wants/"
     # All nodes share this machine's disk: how full it is says nothing of the cluster.
     echo 'KUBELET_EXTRA_ARGS=--eviction-hard=memory.available<100Mi,nodefs.available<1%,imagefs.available<1% --image-gc-high-threshold=100' >"$root/etc/default/kubelet"
+}
+
+# Debian packages that are not in the root file system, with what they depend on; kept in the cache.
+node_add_packages() {
+    local node=$1 root=$2 debs=$LAB_CACHE/debs
+    local -a packages
+    mapfile -t packages < <(jq -r --arg n "$node" '.nodes[] | select(.name == $n) | .with[]' "$NODES_JSON")
+    ((${#packages[@]})) || return 0
+    mkdir -p "$debs/partial"
+    (
+        flock 9
+        apt-get -qq -y --no-install-recommends --download-only -o Dir::State::status="$root/var/lib/dpkg/status" \
+            -o Dir::Cache::archives="$debs" -o Debug::NoLocking=1 -o APT::Keep-Downloaded-Packages=1 \
+            --print-uris install "${packages[@]}" | sed -n "s/^'[^']*' \([^ ]*\) .*/\1/p" >"$root/tmp/lab-packages"
+        apt-get -qq -y --no-install-recommends --download-only -o Dir::State::status="$root/var/lib/dpkg/status" \
+            -o Dir::Cache::archives="$debs" -o Debug::NoLocking=1 -o APT::Keep-Downloaded-Packages=1 \
+            install "${packages[@]}" >/dev/null
+    ) 9>"$debs.lock" || die "node $node: with=: cannot get ${packages[*]}"
+    mkdir "$root/tmp/lab-debs"
+    while read -r deb; do cp "$debs/$deb" "$root/tmp/lab-debs/"; done <"$root/tmp/lab-packages"
+    printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d" && chmod 755 "$root/usr/sbin/policy-rc.d"
+    chroot "$root" sh -c 'DEBIAN_FRONTEND=noninteractive dpkg -i --force-confdef /tmp/lab-debs/*.deb' >"$root/tmp/lab-dpkg.log" 2>&1 ||
+        die "node $node: with=: $(tail -n 3 "$root/tmp/lab-dpkg.log")"
+    rm -rf "$root/usr/sbin/policy-rc.d" "$root"/tmp/lab-*
 }
 
 node_remove_packages() {

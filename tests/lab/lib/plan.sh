@@ -22,7 +22,7 @@ default_ip6() {
 # Prints one node of --node as JSON; $2 is its place in the list, from 1.
 plan_node() {
     local spec=$1 index=$2 name address prefix=24 option
-    local role='' user='' password='' nopasswd='' without='' ip6='' resolver=''
+    local role='' user='' password='' nopasswd='' with='' without='' ip6='' resolver=''
     local -a options
     [[ $spec == *=* ]] || usage_error "--node $spec: write NAME=ADDRESS[,option…]"
     name=${spec%%=*}
@@ -42,10 +42,11 @@ plan_node() {
         user=?*:?*) user=${option#user=} password=${user#*:} user=${user%%:*} ;;
         user=?*) user=${option#user=} ;;
         nopasswd) nopasswd=true ;;
+        with=?*) with=${option#*=} ;;
         without=?*) without=${option#*=} ;;
         ip6=?*:*) ip6=${option#*=} ;;
         resolver=?*) resolver=${option#*=} ;;
-        *) usage_error "--node $spec: option \"$option\": one of role=control-plane|worker user=NAME:PASSWORD nopasswd without=PACKAGE+PACKAGE ip6=ADDRESS resolver=ADDRESS" ;;
+        *) usage_error "--node $spec: option \"$option\": one of role=control-plane|worker user=NAME:PASSWORD nopasswd with=PACKAGE+PACKAGE without=PACKAGE+PACKAGE ip6=ADDRESS resolver=ADDRESS" ;;
         esac
     done
     [[ -z $user || $user =~ ^[a-z_][a-z0-9_-]{0,30}$ ]] || usage_error "--node $spec: user \"$user\" is no user name"
@@ -55,10 +56,10 @@ plan_node() {
         --arg network "$(ip4_network "$address" "$prefix")" --arg ip6 "${ip6:-$(default_ip6 "$address")}" \
         --arg role "${role:-$( ((index == 1)) && echo control-plane || echo worker)}" \
         --arg user "$user" --arg password "$password" --arg nopasswd "$nopasswd" \
-        --arg without "$without" --arg resolver "$resolver" \
+        --arg with "$with" --arg without "$without" --arg resolver "$resolver" \
         '{name: $name, index: $index, address: $address, prefix: $prefix, network: $network, ip6: $ip6,
           role: $role, user: $user, password: $password, nopasswd: ($nopasswd == "true"),
-          without: ($without | split("+")), resolver: $resolver}'
+          with: ($with | split("+")), without: ($without | split("+")), resolver: $resolver}'
 }
 
 # Prints the description of a site of the given nodes.
