@@ -66,8 +66,12 @@ char *kp_endpoint_hosts(const struct kp_inventory *inventory, const char *addres
 {
     kp_auto_value(kp_buf) out = KP_BUF(HOSTS_MAX);
     kp_auto_free char *name = kp_inventory_endpoint_name(inventory);
-    for (size_t i = 0; i < inventory->node_count; i++)
-        kp_buf_addf(&out, "%s %s\n", inventory->nodes[i].address, inventory->nodes[i].name);
+    for (size_t i = 0; i < inventory->node_count; i++) {
+        const char *addresses[KP_FAMILIES_MAX];
+        size_t n = kp_node_addresses(&inventory->nodes[i], addresses);
+        for (size_t j = 0; j < n; j++)
+            kp_buf_addf(&out, "%s %s\n", addresses[j], inventory->nodes[i].name);
+    }
     if (address)
         kp_buf_addf(&out, "%s %s\n", address, name);
     return kp_buf_steal(&out);
@@ -99,6 +103,10 @@ bool kp_endpoint_wants_image(const struct kp_inventory *inventory, const struct 
     if (strcmp(image->name, "kube-vip") == 0 || is_named(image->reference, "kube-vip"))
         return kp_endpoint_mode(inventory) == KP_ENDPOINT_VIP &&
                (node->roles & KP_ROLE_CONTROL_PLANE);
+    if (is_named(image->reference, "k8s-dns-node-cache"))
+        return inventory->net.node_local_dns;
+    if (strcmp(image->name, "kube-proxy") == 0)
+        return inventory->net.kube_proxy != KP_PROXY_NONE;
     return true;
 }
 

@@ -27,7 +27,7 @@ static_assert(KP_COUNT(kp_kernel_settings) <= KP_KERNEL_SETTINGS_MAX, "room for 
 
 bool kp_kernel_is_needed(const struct kp_site *site, const struct kp_kernel_setting *setting)
 {
-    return !strstr(setting->key, "ipv6") || strchr(site->inventory->kubernetes.pods, ':');
+    return !strstr(setting->key, "ipv6") || kp_inventory_has_ip6(site->inventory);
 }
 
 static const json_t *fact_of(const struct kp_site_node *node, const char *key)

@@ -20,6 +20,7 @@ char *kp_security_ways_out(const struct kp_security *security)
     add(&out, security->anonymous, "anonymous: full");
     add(&out, !security->seccomp_default, "seccomp_default: false");
     add(&out, security->profiling, "profiling: true");
+    add(&out, !security->firewall, "firewall: false");
     return kp_buf_steal(&out);
 }
 

@@ -23,6 +23,9 @@ struct kp_security {
     unsigned tls;          /* the least version: 12 or 13 */
     const char **isolated; /* namespaces that begin with a NetworkPolicy that denies all but DNS */
     size_t isolated_count;
+    bool firewall;         /* a node's own, where one is active, gets the rules of its roles */
+    const char **api_from; /* who may reach the API server through it; none: everybody */
+    size_t api_from_count;
 };
 
 /* The network of that name enforces NetworkPolicy: yes, no, or not known (a network of one's own).

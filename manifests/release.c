@@ -187,7 +187,9 @@ static int read_image(struct reading *in, const struct kp_yaml *node, void *out)
 
 static int read_replace(struct reading *in, const struct kp_yaml *node, void *out)
 {
-    static const char *const values[] = {"pods", "services", "cluster", "leave", NULL};
+    static const char *const values[] = {
+        "pods",         "services", "cluster", "leave", "flannel-network", "flannel-backend",
+        "flannel-args", NULL};
     struct kp_replace *replace = out;
     struct kp_yaml_reader r = kp_yaml_read(node, in->err);
     replace->find = kp_yaml_text_required(&r, "find");

@@ -8,6 +8,7 @@
 #include "core/text.h"
 #include "install/inventory/network.h"
 #include "install/steps/common.h"
+#include "install/steps/proxy.h"
 
 #include <time.h>
 
@@ -72,14 +73,19 @@ int kp_health_endpoint(struct kp_health *health, struct kp_site *site, struct kp
 }
 
 struct pod {
-    const char *name, *address, *node;
+    const char *name, *node;
+    const char *addresses[KP_FAMILIES_MAX]; /* one of each family that the cluster has */
+    size_t count;
 };
 struct probing {
     struct kp_site *site;
     char namespace_[32];
-    struct pod *pods; /* in the order of the inventory's nodes */
-    json_t *list;     /* what the pods' texts live in */
-    char *service;    /* ClusterIP */
+    size_t families;
+    struct pod *pods;                      /* in the order of the inventory's nodes */
+    json_t *list;                          /* what the pods' texts live in */
+    json_t *object;                        /* the Service, likewise */
+    const char *services[KP_FAMILIES_MAX]; /* its ClusterIPs */
+    size_t service_count;
     char *dns;
     pthread_mutex_t lock; /* guards the lists */
     json_t *dns_failures, *pair_failures, *service_failures;
@@ -88,9 +94,9 @@ struct probing {
 static void release(struct probing *p)
 {
     kp_free(p->pods);
-    kp_free(p->service);
     kp_free(p->dns);
     json_decref(p->list);
+    json_decref(p->object);
     json_decref(p->dns_failures);
     json_decref(p->pair_failures);
     json_decref(p->service_failures);
@@ -119,17 +125,41 @@ static const char *text_at(const json_t *object, const char *part, const char *k
     return json_string_value(json_object_get(json_object_get(object, part), key));
 }
 
+/* The texts of a list, or those that its objects have as key. */
+static size_t texts_of(const json_t *list, const char *key, const char *out[KP_FAMILIES_MAX])
+{
+    size_t n = 0, i;
+    const json_t *item;
+    json_array_foreach(list, i, item)
+    {
+        const char *text = json_string_value(key ? json_object_get(item, key) : item);
+        if (text && n < KP_FAMILIES_MAX)
+            out[n++] = text;
+    }
+    return n;
+}
+
+static int find_service(struct probing *p, struct kp_err *err)
+{
+    const char *argv[] = {"get", "service", "probe", "-n", p->namespace_, "-o", "json", NULL};
+    if (kp_kube_json(p->site, &p->object, NULL, argv, err) < 0)
+        return -1;
+    const json_t *spec = json_object_get(p->object, "spec");
+    p->service_count = texts_of(json_object_get(spec, "clusterIPs"), NULL, p->services);
+    return p->service_count == p->families
+               ? 0
+               : kp_fail_as(err, KP_FAILED, "not_ready",
+                            "the probe Service has %zu addresses, and the cluster %zu families",
+                            p->service_count, p->families);
+}
+
 /* One pod per node of the inventory. */
 static int find_pods(struct probing *p, struct kp_err *err)
 {
     const char *pods[] = {"get",       "pods", "-n",   p->namespace_, "-l",
                           "app=probe", "-o",   "json", NULL};
-    const char *service[] = {"get", "service", "probe", "-n", p->namespace_, "-o", "json", NULL};
-    kp_auto_json found = NULL;
-    if (kp_kube_json(p->site, &p->list, NULL, pods, err) < 0 ||
-        kp_kube_json(p->site, &found, NULL, service, err) < 0)
+    if (kp_kube_json(p->site, &p->list, NULL, pods, err) < 0 || find_service(p, err) < 0)
         return -1;
-    p->service = kp_strdup(text_at(found, "spec", "clusterIP"));
     p->pods = kp_alloc_array(kp_members(p->site), sizeof(*p->pods));
     for (size_t i = 0; i < kp_members(p->site); i++) {
         const char *name = p->site->nodes[i].node->name;
@@ -138,15 +168,21 @@ static int find_pods(struct probing *p, struct kp_err *err)
         json_array_foreach(json_object_get(p->list, "items"), j, item)
         {
             const char *node = text_at(item, "spec", "nodeName");
-            if (node && strcmp(node, name) == 0)
-                p->pods[i] = (struct pod){text_at(item, "metadata", "name"),
-                                          text_at(item, "status", "podIP"), name};
+            struct pod *pod = &p->pods[i];
+            if (!node || strcmp(node, name) != 0)
+                continue;
+            *pod = (struct pod){.name = text_at(item, "metadata", "name"), .node = name};
+            const json_t *status = json_object_get(item, "status");
+            pod->count = texts_of(json_object_get(status, "podIPs"), "ip", pod->addresses);
         }
-        if (!p->pods[i].name || !p->pods[i].address)
-            return kp_fail_as(err, KP_FAILED, "not_ready", "no probe pod came up on %s", name);
+        if (!p->pods[i].name || p->pods[i].count != p->families)
+            return kp_fail_as(err, KP_FAILED, "not_ready",
+                              p->pods[i].count
+                                  ? "the probe pod on %s has not an address of each family"
+                                  : "no probe pod came up on %s",
+                              name);
     }
-    return p->service ? 0
-                      : kp_fail_as(err, KP_FAILED, "not_ready", "the probe Service has no address");
+    return 0;
 }
 
 static char *url_of(const char *address, unsigned port)
@@ -155,24 +191,30 @@ static char *url_of(const char *address, unsigned port)
     return kp_asprintf("http://%s:%u/", host, port);
 }
 
-/* The questions of node i's pod in one command: DNS, each partner, the Service at the end. */
+static void add_get(struct kp_arena *arena, const char **args, size_t *n, const char *address,
+                    unsigned port)
+{
+    kp_auto_free char *url = url_of(address, port);
+    if (*n + 2 >= ARGS_MAX)
+        return;
+    args[(*n)++] = "--get";
+    args[(*n)++] = kp_arena_strdup(arena, url);
+}
+
+/* The questions of node i's pod in one command: DNS, each partner, the Service at the end; by every
+ * family. */
 static int ask_pod(struct probing *p, size_t i, json_t **answer, struct kp_err *err)
 {
     kp_auto(kp_arena) arena = kp_arena_new();
     const char *args[ARGS_MAX] = {"exec",   "-n",           p->namespace_, p->pods[i].name, "--",
                                   "/knode", "probe-client", "--dns",       p->dns};
-    kp_auto_free char *service = url_of(p->service, 80);
     kp_auto_free char *text = NULL;
     size_t n = 9;
-    for (size_t j = 0; j < kp_members(p->site) && n + 5 < ARGS_MAX; j++) {
-        if (!kp_health_tries(i, j, kp_members(p->site)))
-            continue;
-        kp_auto_free char *url = url_of(p->pods[j].address, PROBE_PORT);
-        args[n++] = "--get";
-        args[n++] = kp_arena_strdup(arena, url);
-    }
-    args[n++] = "--get";
-    args[n++] = service;
+    for (size_t j = 0; j < kp_members(p->site); j++)
+        for (size_t k = 0; kp_health_tries(i, j, kp_members(p->site)) && k < p->families; k++)
+            add_get(arena, args, &n, p->pods[j].addresses[k], PROBE_PORT);
+    for (size_t k = 0; k < p->families; k++)
+        add_get(arena, args, &n, p->services[k], 80);
     struct kp_slice none = {0};
     if (kp_kube(p->site, args, none, &text, err) < 0)
         return -1;
@@ -211,10 +253,13 @@ static bool judge(struct probing *p, size_t i, const json_t *answer, bool note)
     add_failure(dns, failure_of(json_array_get(json_object_get(answer, "dns"), 0), NULL),
                 p->pods[i].node, p->dns);
     for (size_t j = 0; j < kp_members(p->site); j++)
-        if (kp_health_tries(i, j, kp_members(p->site)))
+        for (size_t k = 0; kp_health_tries(i, j, kp_members(p->site)) && k < p->families; k++)
             add_failure(pairs, failure_of(json_array_get(get, at++), p->pods[j].name),
-                        p->pods[i].node, p->pods[j].node);
-    add_failure(service, failure_of(json_array_get(get, at), NULL), p->pods[i].node, p->service);
+                        p->pods[i].node,
+                        p->families > 1 ? p->pods[j].addresses[k] : p->pods[j].node);
+    for (size_t k = 0; k < p->families; k++)
+        add_failure(service, failure_of(json_array_get(get, at++), NULL), p->pods[i].node,
+                    p->services[k]);
     bool well = json_array_size(dns) + json_array_size(pairs) + json_array_size(service) == 0;
     if (note && !well) {
         pthread_mutex_lock(&p->lock);
@@ -251,8 +296,12 @@ static void note_all(struct probing *p, struct kp_health *health, double start)
 {
     size_t n = kp_members(p->site);
     kp_auto_free char *dns = kp_asprintf("%s from %zu nodes", p->dns, n);
-    kp_auto_free char *pairs = kp_asprintf("%zu pod pairs", kp_health_pairs(n));
-    kp_auto_free char *service = kp_asprintf("ClusterIP %s from %zu nodes", p->service, n);
+    bool both = p->families > 1;
+    kp_auto_free char *pairs =
+        kp_asprintf("%zu pod pairs%s", kp_health_pairs(n), both ? ", by IPv4 and IPv6" : "");
+    kp_auto_free char *service =
+        kp_asprintf("ClusterIP %s%s%s from %zu nodes", p->service_count ? p->services[0] : "",
+                    both ? " and " : "", both && p->service_count > 1 ? p->services[1] : "", n);
     kp_health_note(health, "dns", start, dns, json_incref(p->dns_failures));
     kp_health_note(health, "pod to pod", start, pairs, json_incref(p->pair_failures));
     kp_health_note(health, "service", start, service, json_incref(p->service_failures));
@@ -263,12 +312,15 @@ static void note_all(struct probing *p, struct kp_health *health, double start)
  * decides. */
 static int await_rule(void *user, size_t item, unsigned worker, struct kp_err *err)
 {
-    static const char *const argv[] = {"iptables-save", "-t", "nat", NULL};
     struct probing *p = user;
     double until = kp_now() + RULE_S;
-    kp_auto_free char *rule = kp_asprintf(" %s/", p->service);
+    kp_auto_free char *rule = NULL;
+    const char *argv[KP_PROXY_TRACE_MAX];
     struct kp_err ignored;
     (void)worker;
+    // The Service's last address is the one whose rule comes last.
+    if (!kp_proxy_trace(p->site->inventory, p->services[p->service_count - 1], argv, &rule))
+        return 0;
     while (kp_now() < until) {
         kp_auto_free char *rules = NULL;
         int status;
@@ -317,6 +369,7 @@ int kp_health_probe(struct kp_health *health, struct kp_site *site, struct kp_er
         "delete",       "namespace",          "-l", "kpack.internal/prove=true",
         "--wait=false", "--ignore-not-found", NULL};
     struct probing p = {.site = site,
+                        .families = kp_inventory_dual(site->inventory) ? 2 : 1,
                         .dns_failures = json_array(),
                         .pair_failures = json_array(),
                         .service_failures = json_array()};

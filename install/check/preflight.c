@@ -72,7 +72,7 @@ static void look_at_node(const struct kp_site *site, const struct kp_site_node *
         kp_rule_memory,       kp_rule_disk,     kp_rule_clock,   kp_rule_swap,
         kp_rule_capabilities, kp_rule_modules,  kp_rule_kernel,  kp_rule_programs,
         kp_rule_security,     kp_rule_address,  kp_rule_ports,   kp_rule_networks,
-        kp_rule_leftovers,    kp_rule_runtimes,
+        kp_rule_leftovers,    kp_rule_runtimes, kp_rule_proxy,
     };
     const struct kp_look look = {
         .site = site,

@@ -3,18 +3,43 @@
 #include "install/inventory/network.h"
 #include "install/check/preflight_rules.h"
 
-void kp_rule_address(const struct kp_look *look)
+static bool has_address(const struct kp_look *look, const char *address)
 {
-    const json_t *addresses = json_object_get(look->network, "addresses");
     size_t i;
     json_t *item;
-    json_array_foreach(addresses, i, item)
+    json_array_foreach(json_object_get(look->network, "addresses"), i, item)
     {
-        if (kp_network_same_ip(kp_fact_text(item, "address"), look->node->node->address))
-            return;
+        if (kp_network_same_ip(kp_fact_text(item, "address"), address))
+            return true;
     }
-    kp_found(look, KP_LEVEL_ERROR, "address", "correct `address` in the inventory",
-             "%s is not an address of this node", look->node->node->address);
+    return false;
+}
+
+static bool has_interface(const struct kp_look *look, const char *name)
+{
+    const json_t *interfaces = json_object_get(look->network, "interfaces");
+    size_t i;
+    json_t *item;
+    json_array_foreach(interfaces, i, item)
+    {
+        if (strcmp(kp_fact_text(item, "name"), name) == 0)
+            return true;
+    }
+    return json_array_size(interfaces) == 0;
+}
+
+void kp_rule_address(const struct kp_look *look)
+{
+    const char *addresses[KP_FAMILIES_MAX];
+    const char *interface = look->site->inventory->net.interface;
+    size_t n = kp_node_addresses(look->node->node, addresses);
+    for (size_t i = 0; i < n; i++)
+        if (!has_address(look, addresses[i]))
+            kp_found(look, KP_LEVEL_ERROR, "address", "correct `address` in the inventory",
+                     "%s is not an address of this node", addresses[i]);
+    if (interface && !has_interface(look, interface))
+        kp_found(look, KP_LEVEL_ERROR, "interface", "correct kubernetes.interface",
+                 "there is no interface %s", interface);
 }
 
 struct port {
@@ -45,6 +70,7 @@ void kp_rule_ports(const struct kp_look *look)
 {
     enum { ANY = KP_ROLE_CONTROL_PLANE | KP_ROLE_WORKER, ALL = ANY | KP_ROLE_ETCD };
     unsigned etcd = look->site->inventory->etcd.external ? KP_ROLE_ETCD : KP_ROLE_CONTROL_PLANE;
+    unsigned proxy = look->site->inventory->net.kube_proxy == KP_PROXY_NONE ? 0 : ANY;
     const struct port table[] = {
         {6443, KP_ROLE_CONTROL_PLANE, "tcp", "API server", false},
         {2379, etcd, "tcp", "etcd", false},
@@ -52,7 +78,7 @@ void kp_rule_ports(const struct kp_look *look)
         {10257, KP_ROLE_CONTROL_PLANE, "tcp", "controller manager", false},
         {10259, KP_ROLE_CONTROL_PLANE, "tcp", "scheduler", false},
         {10250, ANY, "tcp", "kubelet", false},
-        {10256, ANY, "tcp", "kube-proxy", false},
+        {10256, proxy, "tcp", "kube-proxy", false},
         {look->site->inventory->mirror.port, ALL, "tcp", "mirror", true},
     };
     if (look->ours)

@@ -3,6 +3,7 @@
 #include "install/kernel.h"
 #include "install/check/preflight_rules.h"
 #include "install/check/space.h"
+#include "install/steps/proxy.h"
 #include "manifests/packages.h"
 
 #include <math.h>
@@ -194,15 +195,38 @@ void kp_rule_capabilities(const struct kp_look *look)
 
 void kp_rule_modules(const struct kp_look *look)
 {
-    static const char *const needed[] = {"overlay", "br_netfilter"};
+    const char *needed[2 + KP_PROXY_MODULES_MAX] = {"overlay", "br_netfilter"};
+    size_t n = 2 + kp_proxy_modules(look->site->inventory, needed + 2, KP_PROXY_MODULES_MAX);
     const json_t *modules = json_object_get(look->kernel, "modules");
     bool folder = json_is_true(json_object_get(look->kernel, "modules_folder"));
-    for (size_t i = 0; i < KP_COUNT(needed); i++) {
+    for (size_t i = 0; i < n; i++) {
         if (strcmp(kp_fact_text(modules, needed[i]), "missing") != 0)
             continue;
-        kp_found(look, folder ? KP_LEVEL_ERROR : KP_LEVEL_WARNING, "modules",
+        // Those of kube-proxy's mode are named after what they do, and seen where they do it.
+        kp_found(look, folder || i >= 2 ? KP_LEVEL_ERROR : KP_LEVEL_WARNING, "modules",
                  "install the kernel's module package", "kernel module %s is not there", needed[i]);
     }
+}
+
+/* "6.1.0-13-amd64" */
+static bool is_older(const char *kernel, unsigned major, unsigned minor)
+{
+    struct kp_slice rest = kp_slice_of(kernel), part;
+    uint64_t a = 0, b = 0;
+    if (!kp_slice_cut(&rest, '.', &part) || !kp_parse_u64(part, UINT32_MAX, &a))
+        return false;
+    part = (struct kp_slice){rest.ptr, strspn(rest.ptr, "0123456789")};
+    return kp_parse_u64(part, UINT32_MAX, &b) && (a < major || (a == major && b < minor));
+}
+
+/* kube-proxy itself refuses an older kernel (pkg/proxy/nftables). */
+void kp_rule_proxy(const struct kp_look *look)
+{
+    const char *kernel = kp_fact_text(look->system, "kernel");
+    if (look->site->inventory->net.kube_proxy == KP_PROXY_NFTABLES && is_older(kernel, 5, 13))
+        kp_found(look, KP_LEVEL_ERROR, "kernel",
+                 "a newer kernel, or kubernetes.kube_proxy: iptables",
+                 "kube_proxy: nftables needs Linux 5.13, this is %s", kernel);
 }
 
 /* A package of the bundle brings it: said, and no error. */
@@ -267,10 +291,17 @@ void kp_rule_security(const struct kp_look *look)
     json_array_foreach(json_object_get(look->network, "firewalls"), i, item)
     {
         const char *name = json_string_value(item);
-        if (name && (strcmp(name, "firewalld") == 0 || strcmp(name, "ufw") == 0))
+        bool iptables =
+            name && (strcmp(name, "iptables") == 0 || strcmp(name, "netfilter-persistent") == 0);
+        if (iptables || (name && !look->site->inventory->security.firewall))
             kp_found(look, KP_LEVEL_WARNING, "firewall",
                      "open the ports of docs/operations.md between the nodes",
-                     "the firewall %s is active", name);
+                     "the firewall %s is active%s", name,
+                     iptables ? ", and its rules are kept by iptables" : "");
+        else if (name)
+            kp_found(look, KP_LEVEL_NOTE, "firewall", "",
+                     "the firewall %s gets the rules of this node's roles, where it drops anything",
+                     name);
     }
     if (json_array_size(json_object_get(look->network, "proxy")))
         kp_found(look, KP_LEVEL_WARNING, "proxy", "kinstall's services do not use it",

@@ -21,7 +21,7 @@ json_int_t kp_fact_number(const json_t *part, const char *key);
 
 kp_rule kp_rule_os, kp_rule_arch, kp_rule_cgroups, kp_rule_cpu, kp_rule_memory, kp_rule_disk,
     kp_rule_clock, kp_rule_swap, kp_rule_capabilities, kp_rule_modules, kp_rule_kernel,
-    kp_rule_programs, kp_rule_security; /* preflight_host.c */
+    kp_rule_programs, kp_rule_security, kp_rule_proxy; /* preflight_host.c */
 kp_rule kp_rule_address, kp_rule_ports, kp_rule_networks, kp_rule_leftovers,
     kp_rule_runtimes; /* preflight_cluster.c */
 void kp_rule_duplicates(const struct kp_site *site,

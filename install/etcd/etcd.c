@@ -167,9 +167,12 @@ int kp_etcd_ctl(struct kp_site *site, struct kp_site_node *node, const char *con
         "--cert",   "/etc/kubernetes/pki/etcd/healthcheck-client.crt",
         "--key",    "/etc/kubernetes/pki/etcd/healthcheck-client.key"};
     const char *const *keys = site->inventory->etcd.external ? external : stacked;
+    // kubeadm's etcd listens on the loopback address of its node's own family.
+    bool ip6 = !site->inventory->etcd.external && strchr(node->node->address, ':');
     kp_auto_free char *limit = kp_asprintf("--command-timeout=%us", timeout);
-    const char *argv[ARGV_MAX] = {KP_ETCDCTL, "--endpoints=https://127.0.0.1:2379",
-                                  "--dial-timeout=3s", limit};
+    const char *argv[ARGV_MAX] = {
+        KP_ETCDCTL, ip6 ? "--endpoints=https://[::1]:2379" : "--endpoints=https://127.0.0.1:2379",
+        "--dial-timeout=3s", limit};
     size_t n = 4;
     for (size_t i = 0; i < KP_COUNT(external); i++)
         argv[n++] = keys[i];

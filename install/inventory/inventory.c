@@ -13,16 +13,6 @@ static const struct kp_yaml *place(const struct kp_yaml *root, const char *secti
     return value ? value : map ? map : root;
 }
 
-static int check_networks(const struct kp_reading *reading, const struct kp_yaml *root)
-{
-    const struct kp_inventory *v = reading->inventory;
-    if (kp_network_overlap(v->kubernetes.pods, v->kubernetes.services))
-        return kp_yaml_fail(place(root, "kubernetes", "services"), reading->err,
-                            "%s overlaps the pods' network %s", v->kubernetes.services,
-                            v->kubernetes.pods);
-    return 0;
-}
-
 static int check_endpoint(const struct kp_reading *reading, const struct kp_yaml *root)
 {
     const struct kp_inventory *v = reading->inventory;
@@ -53,12 +43,8 @@ static int check_addresses(const struct kp_reading *reading, const struct kp_yam
     (void)root;
     for (size_t i = 0; i < v->node_count; i++) {
         const struct kp_node *node = &v->nodes[i];
-        if (kp_network_contains(v->kubernetes.pods, node->address) ||
-            kp_network_contains(v->kubernetes.services, node->address))
-            return kp_fail(reading->err, KP_USAGE,
-                           "%s:%u: %s: address %s lies in the pods' or services' network", v->path,
-                           node->line, node->name, node->address);
-        if (vip && kp_network_same_ip(vip, node->address))
+        if (vip && (kp_network_same_ip(vip, node->address) ||
+                    (node->address2 && kp_network_same_ip(vip, node->address2))))
             return kp_fail(reading->err, KP_USAGE,
                            "%s: kubernetes.vip.address: %s is the address of %s; kube-vip needs "
                            "one of its own",
@@ -69,7 +55,7 @@ static int check_addresses(const struct kp_reading *reading, const struct kp_yam
 
 /* What several keys say together. */
 static int (*const checks[])(const struct kp_reading *reading, const struct kp_yaml *root) = {
-    check_networks, check_endpoint, check_etcd, check_addresses};
+    kp_network_settle, check_endpoint, check_etcd, check_addresses};
 
 static int read_root(const struct kp_reading *reading, const struct kp_yaml *root)
 {

@@ -10,6 +10,7 @@
 #include "bundle/manifest.h"
 #include "install/inventory/etcd_options.h"
 #include "install/inventory/keys.h"
+#include "install/inventory/network_options.h"
 #include "install/security.h"
 #include "install/session/session.h"
 
@@ -22,10 +23,11 @@ struct kp_taint {
     const char *key, *value, *effect; /* NoSchedule, PreferNoSchedule, NoExecute */
 };
 struct kp_node {
-    const char *name;    /* DNS label; the node's name in Kubernetes */
-    const char *address; /* IP by which nodes reach each other and the node's --node-ip */
-    unsigned roles;      /* KP_ROLE_* */
-    bool mirror;         /* keeps the bundle and serves it */
+    const char *name;     /* DNS label; the node's name in Kubernetes */
+    const char *address;  /* IP by which nodes reach each other, of the cluster's first family */
+    const char *address2; /* of the other family, or NULL; both are the kubelet's --node-ip */
+    unsigned roles;       /* KP_ROLE_* */
+    bool mirror;          /* keeps the bundle and serves it */
     struct kp_ssh_target ssh;
     unsigned sudo_word; /* enum kp_sudo, as it was read last */
     bool ask_password;  /* `sudo: password`: asked for once per run, put into ssh.sudo_password */
@@ -50,7 +52,8 @@ struct kp_inventory {
         const char *network;  /* NULL: the bundle's */
         const char *endpoint; /* "local" | "first" | "kube-vip" | host:port (install/endpoint.h) */
         const char *vip_address, *vip_interface; /* of kube-vip; interface NULL: it finds its own */
-        const char *pods, *services, *domain;    /* 10.233.64.0/18, 10.233.0.0/18, cluster.local */
+        const char *pods, *services; /* one network, or "10.233.64.0/18,fd10:233:64::/56" */
+        const char *domain;          /* cluster.local */
         const char *
             *ignore_preflight; /* names for kubeadm's --ignore-preflight-errors; NULL-terminated */
         size_t ignore_preflight_count;
@@ -66,6 +69,7 @@ struct kp_inventory {
         unsigned port;      /* 5000 */
         const char *folder; /* on mirror nodes: /var/lib/kpack/bundles */
     } mirror;
+    struct kp_network_options net;
     struct kp_security security;
     struct kp_etcd_options etcd;
     unsigned parallel; /* nodes at once in one step; default 20 */

@@ -9,6 +9,7 @@
 
 static const char *const transports[] = {"auto", "libssh2", "openssh", NULL};
 static const char *const sudo_words[] = {"auto", "nopasswd", "password", "none", NULL};
+static const char *const proxy_words[] = {"iptables", "ipvs", "nftables", "none", NULL};
 static const char *const swap_words[] = {"off", "keep", NULL};
 static const char *const etcd_modes[] = {"stacked", "external", NULL};
 static const char *const pod_security_words[] = {"off", "baseline", "restricted", NULL};
@@ -90,12 +91,13 @@ static const struct kp_key node_keys[] = {
      .need = "a node name (a-z, 0-9, '-', at most 63)",
      .what = "the node's name in Kubernetes: a–z, 0–9, `-`, at most 63"},
     {.name = "address",
-     .type = KP_KEY_TEXT,
+     .type = KP_KEY_OWN,
      NODE(address),
      .required = true,
-     .good = kp_network_is_ip,
-     .need = "an IP address",
-     .what = "the IP by which the nodes reach each other"},
+     .read = kp_network_read_address,
+     .what =
+         "the IP by which the nodes reach each other, or a list of one of each family: then the "
+         "cluster has both (`[10.77.0.11, \"fd77::11\"]`)"},
     {.name = "roles",
      .type = KP_KEY_OWN,
      NODE(roles),
@@ -188,20 +190,58 @@ static const struct kp_key kubernetes_keys[] = {
              "`first` (the first control plane), `kube-vip`, or `host:port` of your load balancer"},
     {.name = "vip", .type = KP_KEY_SECTION, .section = &vip_section},
     {.name = "pods",
-     .type = KP_KEY_TEXT,
+     .type = KP_KEY_OWN,
      INVENTORY(kubernetes.pods),
-     .fallback = "10.233.64.0/18",
-     .good = kp_network_is_cidr,
-     .need = "a network (like 10.233.64.0/18, host bits 0)",
-     .what = "the pods' network in CIDR form; must not overlap `services`, the nodes' addresses or "
-             "their routes"},
+     .read = kp_network_read_cidrs,
+     .what = "the pods' network in CIDR form, or a list of one of each family; must not overlap "
+             "`services`, the nodes' addresses or their routes",
+     .shown = "`10.233.64.0/18`, `fd10:233:64::/56`: of the nodes' families"},
     {.name = "services",
-     .type = KP_KEY_TEXT,
+     .type = KP_KEY_OWN,
      INVENTORY(kubernetes.services),
-     .fallback = "10.233.0.0/18",
-     .good = kp_network_is_cidr,
-     .need = "a network (like 10.233.0.0/18, host bits 0)",
-     .what = "that of Services, likewise"},
+     .read = kp_network_read_cidrs,
+     .what = "that of Services, likewise, the same families in the same order",
+     .shown = "`10.233.0.0/18`, `fd10:233::/108`"},
+    {.name = "mtu",
+     .type = KP_KEY_NUMBER,
+     INVENTORY(net.mtu),
+     .least = 1280,
+     .most = 65000,
+     .what = "of the pods' interfaces",
+     .shown = "the nodes' less the plugin's headers"},
+    {.name = "vxlan_port",
+     .type = KP_KEY_NUMBER,
+     INVENTORY(net.vxlan_port),
+     .least = 1,
+     .most = 65535,
+     .what = "UDP port between the nodes",
+     .shown = "the plugin's (Flannel 8472)"},
+    {.name = "interface",
+     .type = KP_KEY_TEXT,
+     INVENTORY(net.interface),
+     .good = kp_rule_interface,
+     .need = "the name of an interface",
+     .what = "by which pods of other nodes are reached, the same name on every node",
+     .shown = "the plugin looks"},
+    {.name = "kube_proxy",
+     .type = KP_KEY_WORD,
+     INVENTORY(net.kube_proxy),
+     .words = proxy_words,
+     .fallback = "iptables",
+     .what =
+         "`iptables`, `ipvs`, `nftables` (Linux 5.13 or newer), `none` (the network plugin does "
+         "its work)"},
+    {.name = "dns_hosts",
+     .type = KP_KEY_OWN,
+     INVENTORY(net.dns_hosts),
+     .read = kp_network_read_dns_hosts,
+     .what = "names that CoreDNS answers by itself: `{ntp.site: 10.0.0.5, db.site: [10.0.0.6, "
+             "\"fd00::6\"]}`"},
+    {.name = "node_local_dns",
+     .type = KP_KEY_BOOL,
+     INVENTORY(net.node_local_dns),
+     .fallback = "false",
+     .what = "a DNS cache on every node; the bundle must have its image"},
     {.name = "domain",
      .type = KP_KEY_TEXT,
      INVENTORY(kubernetes.domain),
@@ -325,6 +365,21 @@ static const struct kp_key security_keys[] = {
      .least = 12,
      .fallback = "1.2",
      .what = "least version: `1.2` (with a list of ciphers), `1.3`"},
+    {.name = "firewall",
+     .type = KP_KEY_BOOL,
+     INVENTORY(security.firewall),
+     .fallback = "true",
+     .what =
+         "a node's own firewall (nftables, firewalld, ufw), where one is active, gets the rules "
+         "that the node's roles need; `false`: it stays as it is"},
+    {.name = "api_from",
+     .type = KP_KEY_TEXTS,
+     KP_AT_COUNTED(struct kp_inventory, security.api_from, security.api_from_count),
+     .most = KP_TEXTS_MAX,
+     .good = kp_network_is_cidr,
+     .need = "a network (like 10.77.0.0/24, host bits 0)",
+     .what = "networks from which the API server may be reached through it, beside nodes and pods",
+     .shown = "everywhere"},
     {.name = NULL}};
 static const struct kp_section security_section = {.name = "security", .keys = security_keys};
 

@@ -68,6 +68,46 @@ bool kp_network_is_cidr(const char *text)
     return parse_cidr(text, &n);
 }
 
+/* The next of a list; false at its end, and where it is not a network. */
+static bool next_cidr(struct kp_slice *rest, struct network *out)
+{
+    struct kp_slice part;
+    if (!rest->len)
+        return false;
+    if (!kp_slice_cut(rest, ',', &part)) {
+        part = *rest;
+        rest->len = 0;
+    }
+    kp_auto_free char *text = kp_strndup(part.ptr, part.len);
+    return parse_cidr(text, out);
+}
+
+bool kp_network_is_ip6(const char *text)
+{
+    struct network n;
+    return parse_ip(text, &n) && n.family == AF_INET6;
+}
+
+char *kp_network_of(const char *cidrs, bool ip6)
+{
+    struct kp_slice rest = kp_slice_of(cidrs);
+    const char *at = rest.ptr;
+    struct network n;
+    while (next_cidr(&rest, &n)) {
+        size_t len = strcspn(at, ",");
+        if ((n.family == AF_INET6) == ip6)
+            return kp_strndup(at, len);
+        at += len + 1;
+    }
+    return NULL;
+}
+
+unsigned kp_network_prefix(const char *cidr)
+{
+    struct network n;
+    return parse_cidr(cidr, &n) ? n.bits : 0;
+}
+
 bool kp_network_is_host(const char *text)
 {
     if (kp_network_is_ip(text))
@@ -94,25 +134,34 @@ bool kp_network_same_ip(const char *a, const char *b)
     return parse_ip(a, &x) && parse_ip(b, &y) && same_prefix(&x, &y, x.bits);
 }
 
-bool kp_network_contains(const char *cidr, const char *ip)
+bool kp_network_contains(const char *cidrs, const char *ip)
 {
+    struct kp_slice rest = kp_slice_of(cidrs);
     struct network net, address;
-    return parse_cidr(cidr, &net) && parse_ip(ip, &address) &&
-           same_prefix(&net, &address, net.bits);
+    if (!parse_ip(ip, &address))
+        return false;
+    while (next_cidr(&rest, &net))
+        if (same_prefix(&net, &address, net.bits))
+            return true;
+    return false;
 }
 
 bool kp_network_overlap(const char *a, const char *b)
 {
     struct network x, y;
-    return parse_cidr(a, &x) && parse_cidr(b, &y) &&
-           same_prefix(&x, &y, x.bits < y.bits ? x.bits : y.bits);
+    for (struct kp_slice left = kp_slice_of(a); next_cidr(&left, &x);)
+        for (struct kp_slice right = kp_slice_of(b); next_cidr(&right, &y);)
+            if (same_prefix(&x, &y, x.bits < y.bits ? x.bits : y.bits))
+                return true;
+    return false;
 }
 
-char *kp_network_nth(const char *cidr, unsigned n)
+char *kp_network_nth(const char *cidrs, unsigned n)
 {
+    struct kp_slice rest = kp_slice_of(cidrs);
     struct network net, sum;
     char text[INET6_ADDRSTRLEN];
-    if (!parse_cidr(cidr, &net))
+    if (!next_cidr(&rest, &net))
         return NULL;
     sum = net;
     for (unsigned i = net.size; i-- > 0 && n;) {

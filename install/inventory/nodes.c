@@ -175,10 +175,11 @@ int kp_nodes_done(const struct kp_reading *reading, const struct kp_yaml *map, v
         node->ssh.address = node->address;
     for (const struct kp_node *other = inventory->nodes; other < node; other++) {
         bool same_name = strcmp(other->name, node->name) == 0;
-        if (same_name || kp_network_same_ip(other->address, node->address))
+        const char *address = kp_node_same_address(other, node);
+        if (same_name || address)
             return kp_yaml_fail(map, reading->err, "%s %s is that of the node in line %u",
-                                same_name ? "name" : "address",
-                                same_name ? node->name : node->address, other->line);
+                                same_name ? "name" : "address", same_name ? node->name : address,
+                                other->line);
     }
     inventory->control_plane_count += (node->roles & KP_ROLE_CONTROL_PLANE) != 0;
     return 0;

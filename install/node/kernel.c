@@ -148,12 +148,21 @@ static bool seen_working(const char *name)
         {"br_netfilter", "/proc/sys/net/bridge/bridge-nf-call-iptables"},
         {"nf_conntrack", "/proc/sys/net/netfilter/nf_conntrack_max"},
         {"ip_vs", "/proc/net/ip_vs"},
+        {"ip_vs_rr", "/proc/net/ip_vs"},
+        {"ip_vs_wrr", "/proc/net/ip_vs"},
+        {"ip_vs_sh", "/proc/net/ip_vs"},
         {"ip_tables", "/proc/net/ip_tables_names"},
         {"ip6_tables", "/proc/net/ip6_tables_names"},
     };
+    static const char *const nft[] = {"nft", "list", "tables", NULL};
+    int status;
     for (size_t i = 0; i < KP_COUNT(traces); i++)
         if (strcmp(name, traces[i].name) == 0)
             return kp_file_exists(traces[i].trace);
+    if (strcmp(name, "nf_tables") == 0) { // leaves nothing in /proc
+        kp_free(kp_node_output(nft, &status));
+        return status == 0;
+    }
     struct kp_err ignored;
     kp_auto_free char *text = NULL;
     size_t len;

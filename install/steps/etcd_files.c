@@ -72,7 +72,7 @@ static int make_ca(struct kp_site *site, struct kp_pki_pair *ca, struct kp_err *
 struct wanted {
     const char *what; /* "member", "client", "apiserver" */
     unsigned use;
-    const char *sans[4];
+    const char *sans[5];
     size_t san_count;
 };
 
@@ -111,10 +111,11 @@ int kp_etcd_make_pki(struct kp_site *site, struct kp_err *err)
         return -1;
     for (size_t i = 0; i < site->node_count; i++) {
         const struct kp_node *node = site->nodes[i].node;
-        const struct wanted member = {"member",
-                                      KP_PKI_SERVER | KP_PKI_CLIENT,
-                                      {node->name, node->address, "localhost", "127.0.0.1"},
-                                      4};
+        const struct wanted member = {
+            "member",
+            KP_PKI_SERVER | KP_PKI_CLIENT,
+            {node->name, node->address, "localhost", "127.0.0.1", node->address2},
+            node->address2 ? 5 : 4};
         if ((node->roles & KP_ROLE_ETCD) && (ensure(site, &ca, node, &member, err) < 0 ||
                                              ensure(site, &ca, node, &client, err) < 0))
             return -1;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Phase init: kubeadm init on the first control plane, once. */
 #include "install/steps/common.h"
+#include "install/steps/dns.h"
 #include "install/steps/endpoint.h"
 #include "install/steps/etcd.h"
 #include "install/steps/images.h"
@@ -11,12 +12,19 @@
 #define STEP "kubeadm-init"
 #define MANIFEST "/etc/kubernetes/manifests/kube-apiserver.yaml"
 
-/* The last phase of kubeadm init makes kube-proxy. */
+/* The last phase of kubeadm init makes kube-proxy, or where there is none CoreDNS. */
 static int is_complete(struct kp_site *site, struct kp_site_node *node, bool *complete,
                        struct kp_err *err)
 {
-    static const char *const argv[] = {"get",         "daemonset", "kube-proxy", "-n",
-                                       "kube-system", "-o",        "json",       NULL};
+    bool proxy_wanted = site->inventory->net.kube_proxy != KP_PROXY_NONE;
+    const char *argv[] = {"get",
+                          proxy_wanted ? "daemonset" : "deployment",
+                          proxy_wanted ? "kube-proxy" : "coredns",
+                          "-n",
+                          "kube-system",
+                          "-o",
+                          "json",
+                          NULL};
     struct kp_err unreachable = KP_ERR_INIT;
     kp_auto_json proxy = NULL;
     *complete = false;
@@ -119,48 +127,6 @@ static int apply_init(struct kp_site *site, struct kp_site_node *node, struct kp
     return result < 0 ? -1 : forget_token(site, id, err);
 }
 
-/* Corefile as it should be: `forward` only to resolvers that the inventory names, for one that does
- * not exist makes every foreign name a time-out and CoreDNS restart in a loop. */
-static int render_corefile(char **out, const struct kp_site *site, struct kp_err *err)
-{
-    kp_auto(kp_vars) vars = kp_vars_new();
-    kp_auto_value(kp_buf) forward = KP_BUF(4096);
-    for (size_t i = 0; i < site->inventory->kubernetes.resolver_count; i++)
-        kp_buf_addf(&forward, "%s%s", i ? " " : "", site->inventory->kubernetes.resolvers[i]);
-    kp_vars_set(vars, "domain", site->inventory->kubernetes.domain);
-    kp_vars_set(vars, "forward", kp_buf_slice(&forward).ptr);
-    return kp_render(out, "coredns-corefile.yaml", vars, err);
-}
-
-static int restart_coredns(struct kp_site *site, struct kp_err *err)
-{
-    static const char *const get[] = {"get",         "deployment", "coredns", "-n",
-                                      "kube-system", "-o",         "json",    NULL};
-    static const char *const restart[] = {"rollout", "restart",     "deployment/coredns",
-                                          "-n",      "kube-system", NULL};
-    kp_auto_json deployment = NULL;
-    bool found;
-    if (kp_kube_json(site, &deployment, &found, get, err) < 0)
-        return -1;
-    // Before there is a network no pod has read the old one.
-    const json_t *ready = json_object_get(json_object_get(deployment, "status"), "readyReplicas");
-    if (!found || json_integer_value(ready) == 0)
-        return 0;
-    struct kp_slice none = {0};
-    return kp_kube(site, restart, none, NULL, err);
-}
-
-static int apply_corefile(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
-{
-    kp_auto_free char *yaml = NULL;
-    bool changed = false;
-    (void)node;
-    if (render_corefile(&yaml, site, err) < 0 ||
-        kp_kube_apply(site, "CoreDNS's Corefile", kp_slice_of(yaml), &changed, err) < 0)
-        return -1;
-    return changed && !site->dry_run ? restart_coredns(site, err) : 0;
-}
-
 static int describe(const struct kp_site *site, char *out, size_t size)
 {
     snprintf(out, size, "%s: Kubernetes %s", site->nodes[0].node->name, site->manifest->kubernetes);
@@ -184,7 +150,8 @@ const struct kp_step kp_steps_init[] = {
      .check = check_init,
      .apply = apply_init,
      .recorded = true},
-    {.name = "corefile", .phase = "init", .nodes = KP_STEP_FIRST, .apply = apply_corefile},
+    {.name = "corefile", .phase = "init", .nodes = KP_STEP_FIRST, .apply = kp_dns_corefile},
+    {.name = "dns-spread", .phase = "init", .nodes = KP_STEP_FIRST, .apply = kp_dns_spread},
     {.name = "network", .phase = "init", .nodes = KP_STEP_FIRST, .apply = kp_network_apply},
     {.name = NULL},
 };

@@ -6,6 +6,7 @@
 #include "install/etcd/etcd.h"
 #include "install/inventory/network.h"
 #include "install/steps/common.h"
+#include "install/steps/proxy.h"
 #include "install/steps/secure.h"
 #include "install/steps/etcd.h"
 
@@ -17,7 +18,7 @@
 #define RESET_TIMEOUT_S 180
 #define CONFIGURED_TIMEOUT_S 120
 #define TOKEN_LIFE_S 1800
-#define DNS_SERVICE 10 /* kubeadm gives CoreDNS the tenth address of the Services */
+#define NFTABLES_SINCE 131
 
 int kp_random_word(char *out, size_t len, bool hex, struct kp_err *err)
 {
@@ -55,6 +56,8 @@ void kp_kubeadm_node_vars(struct kp_vars *vars, const struct kp_site *site,
     bool worker = !(n->roles & KP_ROLE_CONTROL_PLANE);
     kp_vars_set(vars, "node", n->name);
     kp_vars_set(vars, "address", n->address);
+    kp_vars_setf(vars, "node_ip", "%s%s%s", n->address, kp_inventory_dual(inventory) ? "," : "",
+                 kp_inventory_dual(inventory) ? n->address2 : "");
     kp_vars_flag(vars, "taints_set", n->taint_count > 0);
     // Nothing said: kubeadm's own taint on control planes, unless it is to work as well.
     kp_vars_flag(vars, "no_taints", n->taint_count == 0 && (n->taints_set || mixed || worker));
@@ -90,11 +93,16 @@ static void add_sans(struct kp_vars *vars, const struct kp_site *site)
     kp_vars_add(vars, "sans", "%s", name);
     kp_vars_add(vars, "sans", "localhost");
     kp_vars_add(vars, "sans", "127.0.0.1");
+    if (kp_inventory_has_ip6(inventory))
+        kp_vars_add(vars, "sans", "::1");
     for (size_t i = 0; i < inventory->node_count; i++) {
         if (!(inventory->nodes[i].roles & KP_ROLE_CONTROL_PLANE))
             continue;
+        const char *addresses[KP_FAMILIES_MAX];
+        size_t n = kp_node_addresses(&inventory->nodes[i], addresses);
         kp_vars_add(vars, "sans", "%s", inventory->nodes[i].name);
-        kp_vars_add(vars, "sans", "%s", inventory->nodes[i].address);
+        for (size_t j = 0; j < n; j++)
+            kp_vars_add(vars, "sans", "%s", addresses[j]);
     }
     kp_auto_free char *external = kp_endpoint_external_host(inventory);
     if (external)
@@ -128,11 +136,34 @@ static bool conntrack_writable(const struct kp_site *site)
     return true;
 }
 
+/* kube-controller-manager's own for IPv4 is /24; for IPv6 the network may be too small for /64. */
+static void mask_vars(struct kp_vars *vars, const struct kp_inventory *inventory)
+{
+    if (!kp_inventory_has_ip6(inventory))
+        return;
+    kp_auto_free char *mask = kp_asprintf("%u", kp_inventory_mask6(inventory));
+    kp_vars_add_pair(
+        vars, "controller_args",
+        kp_inventory_dual(inventory) ? "node-cidr-mask-size-ipv6" : "node-cidr-mask-size", mask);
+    kp_vars_flag(vars, "controller_args_set", true);
+}
+
+static void proxy_vars(struct kp_vars *vars, const struct kp_site *site)
+{
+    unsigned mode = site->inventory->net.kube_proxy;
+    kp_vars_flag(vars, "conntrack_fixed", !conntrack_writable(site));
+    kp_vars_set(vars, "proxy", kp_proxy_name(mode));
+    kp_vars_flag(vars, "no_proxy", mode == KP_PROXY_NONE);
+    kp_vars_flag(vars, "strict_arp", mode == KP_PROXY_IPVS && kp_wants_strict_arp(site));
+    // Alpha in 1.30, and on by itself from 1.31 on.
+    kp_vars_flag(vars, "proxy_gate", mode == KP_PROXY_NFTABLES && kp_minor(site) < NFTABLES_SINCE);
+}
+
 static void cluster_vars(struct kp_vars *vars, const struct kp_site *site)
 {
     const struct kp_inventory *inventory = site->inventory;
     kp_auto_free char *endpoint = kp_endpoint(site);
-    kp_auto_free char *dns = kp_network_nth(inventory->kubernetes.services, DNS_SERVICE);
+    kp_auto_free char *dns = kp_inventory_dns(inventory);
     kp_vars_set(vars, "cluster", inventory->cluster);
     kp_vars_set(vars, "kubernetes", site->manifest->kubernetes);
     kp_vars_set(vars, "endpoint", endpoint);
@@ -141,10 +172,11 @@ static void cluster_vars(struct kp_vars *vars, const struct kp_site *site)
     kp_vars_set(vars, "domain", inventory->kubernetes.domain);
     kp_vars_set(vars, "dns", dns);
     kp_vars_flag(vars, "keep_swap", inventory->kubernetes.keep_swap);
-    kp_vars_flag(vars, "conntrack_fixed", !conntrack_writable(site));
     kp_vars_flag(vars, "protect_kernel", kp_kernel_protect(site));
     add_sans(vars, site);
     kp_secure_vars(vars, site);
+    mask_vars(vars, inventory);
+    proxy_vars(vars, site);
     etcd_vars(vars, site);
 }
 
@@ -179,7 +211,8 @@ static int config_for(char **out, struct kp_site *site, const struct kp_site_nod
         return -1;
     if (site->inventory->kubernetes.kubelet)
         kp_buf_adds(&text, site->inventory->kubernetes.kubelet);
-    if (add_document(&text, "kube-proxy-config.yaml", vars, err) < 0)
+    if (site->inventory->net.kube_proxy != KP_PROXY_NONE &&
+        add_document(&text, "kube-proxy-config.yaml", vars, err) < 0)
         return -1;
     *out = kp_buf_steal(&text);
     return 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Phase mirror: the bundle on the mirror nodes, kregistry serving it over the site's own TLS. */
 #include "install/steps/common.h"
+#include "install/steps/firewall.h"
 
 #include "core/file.h"
 #include "core/text.h"
@@ -350,6 +351,7 @@ static int describe(const struct kp_site *site, char *out, size_t size)
 }
 
 const struct kp_step kp_steps_mirror[] = {
+    {.name = "firewall", .phase = "mirror", .nodes = KP_STEP_EVERY, .apply = kp_firewall_apply},
     {.name = "mirror-pki",
      .phase = "mirror",
      .nodes = KP_STEP_ADMIN,

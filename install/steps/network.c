@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Phases network and addons: the bundle's cluster manifests, applied and waited for. */
+#include "install/flannel.h"
 #include "install/steps/common.h"
+#include "install/steps/dns.h"
 #include "install/steps/images.h"
 #include "install/steps/network.h"
+#include "install/steps/proxy.h"
 #include "manifests/pod_env.h"
 
 #include "core/text.h"
@@ -10,13 +13,14 @@
 #define MANIFEST_MAX ((size_t)8 << 20)
 #define WAIT_S 300
 
-static const char *value_of(const struct kp_site *site, const char *with)
+static char *value_of(const struct kp_site *site, const char *with)
 {
     if (strcmp(with, "pods") == 0)
-        return site->inventory->kubernetes.pods;
+        return kp_strdup(site->inventory->kubernetes.pods);
     if (strcmp(with, "services") == 0)
-        return site->inventory->kubernetes.services;
-    return strcmp(with, "cluster") == 0 ? site->inventory->cluster : NULL;
+        return kp_strdup(site->inventory->kubernetes.services);
+    return strcmp(with, "cluster") == 0 ? kp_strdup(site->inventory->cluster)
+                                        : kp_flannel_value(site, with);
 }
 
 int kp_manifest_fill(struct kp_buf *out, struct kp_slice text, const struct kp_replace *replace,
@@ -42,12 +46,14 @@ static int fill(struct kp_site *site, const struct kp_cluster_manifest *manifest
                 struct kp_buf *out, struct kp_err *err)
 {
     kp_auto_free char *text = NULL;
+    kp_auto(kp_arena) arena = kp_arena_new();
     kp_auto_free const char **values = kp_alloc_array(manifest->replace_count + 1, sizeof(*values));
     size_t len;
     if (kp_bundle_load(site->bundle, &manifest->blob, MANIFEST_MAX, &text, &len, err) < 0)
         return -1;
     for (size_t i = 0; i < manifest->replace_count; i++) {
-        values[i] = value_of(site, manifest->replace[i].with);
+        kp_auto_free char *value = value_of(site, manifest->replace[i].with);
+        values[i] = kp_arena_strdup(arena, value);
         if (!values[i])
             return kp_fail(err, KP_USAGE, "replace with '%s': this kinstall does not know it",
                            manifest->replace[i].with);
@@ -93,16 +99,43 @@ static bool is_network(const struct kp_cluster_manifest *manifest)
     return kp_starts_with(manifest->why, "network ");
 }
 
+/* Pods do not read again what of a ConfigMap they have read. Those that have yet to start need no
+ * restart. */
+static int restart_running(struct kp_site *site, const struct kp_cluster_manifest *manifest,
+                           struct kp_err *err)
+{
+    for (size_t i = 0; !site->dry_run && i < manifest->wait_count; i++) {
+        const struct kp_wait *wait = &manifest->wait[i];
+        kp_auto_free char *object = kp_asprintf("%s/%s", wait->kind, wait->name);
+        const char *get[] = {"get", object, "-n", wait->namespace_, "-o", "json", NULL};
+        const char *again[] = {"rollout", "restart", object, "-n", wait->namespace_, NULL};
+        kp_auto_json found = NULL;
+        bool there;
+        if (strcmp(wait->kind, "daemonset") != 0)
+            continue;
+        if (kp_kube_json(site, &found, &there, get, err) < 0)
+            return -1;
+        const json_t *status = json_object_get(found, "status");
+        struct kp_slice none = {0};
+        if (there && json_integer_value(json_object_get(status, "numberReady")) > 0 &&
+            kp_kube(site, again, none, NULL, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int apply_manifests(struct kp_site *site, bool network, struct kp_err *err)
 {
     for (size_t i = 0; i < site->manifest->manifest_count; i++) {
         const struct kp_cluster_manifest *manifest = &site->manifest->manifests[i];
         kp_auto_value(kp_buf) yaml = KP_BUF(MANIFEST_MAX);
+        bool changed = false;
         if (is_network(manifest) != network)
             continue;
         kp_step_note(site, NULL, "manifest %s", manifest->name);
         if (render(site, manifest, network, &yaml, err) < 0 ||
-            kp_kube_apply(site, manifest->name, kp_buf_slice(&yaml), NULL, err) < 0)
+            kp_kube_apply(site, manifest->name, kp_buf_slice(&yaml), &changed, err) < 0 ||
+            (changed && network && restart_running(site, manifest, err) < 0))
             return kp_wrap(err, "manifest %s (%s)", manifest->name, manifest->why);
     }
     return 0;
@@ -158,7 +191,8 @@ static int await_addons(struct kp_site *site, struct kp_site_node *node, struct 
     (void)node;
     if (site->dry_run)
         return 0;
-    if (kp_kube_wait(site, "daemonset", "kube-system", "kube-proxy", WAIT_S, err) < 0 ||
+    if ((site->inventory->net.kube_proxy != KP_PROXY_NONE &&
+         kp_kube_wait(site, "daemonset", "kube-system", "kube-proxy", WAIT_S, err) < 0) ||
         kp_kube_wait(site, "deployment", "kube-system", "coredns", WAIT_S, err) < 0)
         return -1;
     return await_manifests(site, false, err);
@@ -175,8 +209,10 @@ static int describe_addons(const struct kp_site *site, char *out, size_t size)
     size_t n = 0;
     for (size_t i = 0; i < site->manifest->manifest_count; i++)
         n += !is_network(&site->manifest->manifests[i]);
-    int used = snprintf(out, size, "CoreDNS%s, kube-proxy",
-                        site->inventory->kubernetes.resolver_count ? "" : " without upstream");
+    const struct kp_inventory *inventory = site->inventory;
+    int used = snprintf(out, size, "CoreDNS%s, kube-proxy %s",
+                        inventory->kubernetes.resolver_count ? "" : " without upstream",
+                        kp_proxy_name(inventory->net.kube_proxy));
     if (n && used > 0 && (size_t)used < size)
         snprintf(out + used, size - (size_t)used, ", %zu manifest%s", n, n == 1 ? "" : "s");
     return 0;
@@ -194,11 +230,14 @@ const struct kp_step kp_steps_network[] = {
 };
 
 const struct kp_step kp_steps_addons[] = {
+    {.name = "kube-proxy", .phase = "addons", .nodes = KP_STEP_FIRST, .apply = kp_proxy_apply},
     {.name = "manifests",
      .phase = "addons",
      .nodes = KP_STEP_FIRST,
      .apply = apply_addons,
      .describe = describe_addons},
+    {.name = "node-local-dns", .phase = "addons", .nodes = KP_STEP_FIRST, .apply = kp_dns_cache},
     {.name = "addons-ready", .phase = "addons", .nodes = KP_STEP_FIRST, .apply = await_addons},
+    {.name = "dns-balance", .phase = "addons", .nodes = KP_STEP_FIRST, .apply = kp_dns_balance},
     {.name = NULL},
 };

@@ -9,6 +9,7 @@
 #include "install/steps/network.h"
 #include "install/steps/packages.h"
 #include "install/steps/prepare.h"
+#include "install/steps/proxy.h"
 
 #define HOSTS_MAX ((size_t)1 << 20)
 #define HOSTS_BEGIN "# kpack: begin (written by kinstall, lost when changed)\n"
@@ -97,12 +98,16 @@ static int apply_hosts(struct kp_site *site, struct kp_site_node *node, struct k
 
 static int apply_modules(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
-    static const char *const names[] = {"overlay", "br_netfilter"};
+    const char *names[2 + KP_PROXY_MODULES_MAX] = {"overlay", "br_netfilter"};
+    size_t n = 2 + kp_proxy_modules(site->inventory, names + 2, KP_PROXY_MODULES_MAX);
     kp_auto_value(kp_change) change = {0};
-    if (kp_session_modules(node->session, names, KP_COUNT(names), site->dry_run ? KP_DRY_RUN : 0,
-                           &change, err) < 0)
+    kp_auto_value(kp_buf) what = KP_BUF(1024);
+    if (kp_session_modules(node->session, names, n, site->dry_run ? KP_DRY_RUN : 0, &change, err) <
+        0)
         return -1;
-    kp_step_changed(site, node, "load modules overlay, br_netfilter", &change);
+    for (size_t i = 0; i < n; i++)
+        kp_buf_addf(&what, "%s%s", i ? ", " : "load modules ", names[i]);
+    kp_step_changed(site, node, kp_buf_slice(&what).ptr, &change);
     return 0;
 }
 

@@ -6,6 +6,7 @@
  */
 #include "install/kernel.h"
 #include "install/steps/common.h"
+#include "install/steps/firewall.h"
 #include "install/steps/packages.h"
 #include "install/steps/prepare.h"
 #include "install/steps/reset_network.h"
@@ -192,8 +193,9 @@ static int reset_files(struct kp_site *site, struct kp_site_node *node, struct k
                                         "/etc/kpack",
                                         "/var/lib/kpack",
                                         "/usr/local/libexec/kpack"};
-    if (kp_packages_reset(site, node, err) < 0 || reset_kernel(site, node, err) < 0 ||
-        reset_programs(site, node, err) < 0 || reset_hosts(site, node, err) < 0)
+    if (kp_firewall_reset(site, node, err) < 0 || kp_packages_reset(site, node, err) < 0 ||
+        reset_kernel(site, node, err) < 0 || reset_programs(site, node, err) < 0 ||
+        reset_hosts(site, node, err) < 0)
         return -1;
     if (kp_place_removed(site, node, site->inventory->mirror.folder, NULL, err) < 0)
         return -1;

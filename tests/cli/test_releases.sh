@@ -50,7 +50,7 @@ for file in "${shipped[@]}"; do
     flannel=$(sed -n '/flannel:/,$ s/^        version: "\(.*\)"/\1/p' "$file" | sed -n 1p)
     mkdir -p "www/gh/flannel-io/flannel/releases/download/v$flannel"
     sed -nE 's/.*ref: "?([^",]*flannel[^",]*)"?,.*/  image: \1/p' "$file" | sort -u |
-        { printf 'kind: DaemonSet\nnet: 10.244.0.0/16\nimages:\n'; sed 's/^  image/  - image/'; } \
+        { printf 'kind: DaemonSet\nnet: {"Network": "10.244.0.0/16", "Type": "vxlan"}\nargs:\n        - --kube-subnet-mgr\nimages:\n'; sed 's/^  image/  - image/'; } \
             >"www/gh/flannel-io/flannel/releases/download/v$flannel/kube-flannel.yml"
 done
 kill -HUP "$SERVER" # the types of the new manifests

@@ -19,6 +19,7 @@ static int load(const char *text, struct kp_inventory **out, struct kp_err *err)
 }
 
 #define HEAD "cluster: demo\n"
+#define V6 "nodes:\n  - {name: cp1, address: \"fd77::b\", roles: [control-plane]}\n"
 #define CP "nodes:\n  - {name: cp1, address: 10.77.0.11, roles: [control-plane]}\n"
 
 Test(inventory, example_of_the_design)
@@ -77,6 +78,35 @@ Test(inventory, says_line_column_and_field)
         {HEAD CP "kubernetes: {pods: 10.233.64.1/18}\n", "not a network"},
         {HEAD CP "kubernetes: {pods: 10.233.0.0/16, services: 10.233.0.0/18}\n", "overlaps"},
         {HEAD CP "kubernetes: {pods: 10.77.0.0/16}\n", "lies in the pods"},
+        {HEAD CP "kubernetes: {pods: [10.0.0.0/16, 10.1.0.0/16]}\n",
+         "pods[1]: 10.1.0.0/16 is of the same family as 10.0.0.0/16"},
+        {HEAD CP "kubernetes: {pods: []}\n", "or a list of one of each family"},
+        {HEAD CP "kubernetes: {pods: fd00::/56}\n", "so an IPv6 address is needed"},
+        {HEAD CP "kubernetes: {pods: [10.0.0.0/16, \"fd00::/56\"]}\n",
+         "cp1: address: the pods' network is 10.0.0.0/16,fd00::/56, so a list of an IPv4 and an "
+         "IPv6 address is needed"},
+        {HEAD CP "kubernetes: {pods: 10.0.0.0/16, services: [10.1.0.0/16, \"fd00::/108\"]}\n",
+         "the same families in the same order as pods"},
+        {HEAD CP "kubernetes: {pods: 10.0.0.0/25}\n",
+         ":4:20: kubernetes.pods: 10.0.0.0/25 is too small"},
+        {HEAD CP "  - {name: w1, address: 10.77.0.12, roles: [worker]}\n"
+                 "kubernetes: {pods: 10.0.0.0/24}\n",
+         "enough for 1 nodes, and there are 2"},
+        {HEAD V6 "kubernetes: {pods: \"fd00::/120\"}\n", "fd00::/120 is too small: /116"},
+        {HEAD V6 "kubernetes: {pods: \"fd00::/40\"}\n", "too large: each node gets a /64"},
+        {HEAD V6 "kubernetes: {services: \"fd00::/64\"}\n", "takes /108 at most"},
+        {HEAD "nodes:\n  - {name: cp1, address: [10.77.0.11, 10.77.0.12], roles: "
+              "[control-plane]}\n",
+         "address[1]: 10.77.0.12 is of the same family"},
+        {HEAD "nodes:\n  - {name: cp1, address: [10.77.0.11, \"fd77::b\"], roles: "
+              "[control-plane]}\n  - {name: w1, address: [10.77.0.12, \"fd77::0:b\"], roles: "
+              "[worker]}\n",
+         "address fd77::0:b is that of"},
+        {HEAD CP "kubernetes: {mtu: 900}\n", "1280"},
+        {HEAD CP "kubernetes: {kube_proxy: userspace}\n", "one of iptables, ipvs, nftables, none"},
+        {HEAD CP "kubernetes: {dns_hosts: {\"a b\": 10.0.0.1}}\n", "a b is not a DNS name"},
+        {HEAD CP "kubernetes: {dns_hosts: {a.site: [10.0.0.1, x]}}\n", "x is not an IP address"},
+        {HEAD CP "security: {api_from: [10.0.0.1]}\n", "10.0.0.1 is not a network"},
         {HEAD CP "kubernetes: {endpoint: somewhere}\n", "host:port"},
         {HEAD CP "kubernetes: {endpoint: kube-vip}\n", "kube-vip needs `vip"},
         {HEAD CP "kubernetes: {vip: {address: 10.77.0.9}}\n", "is for `endpoint: kube-vip` only"},
@@ -120,5 +150,40 @@ Test(inventory, says_line_column_and_field)
         cr_assert_not_null(strstr(err.message, "hosts.yaml:"), "case %zu: %s", i, err.message);
         bool said = strstr(err.message, bad[i].say) || strstr(err.hint, bad[i].say);
         cr_assert(said, "case %zu: %s | %s", i, err.message, err.hint);
+    }
+}
+
+Test(inventory, families)
+{
+    static const struct {
+        const char *nodes, *kubernetes, *pods, *services, *dns;
+        unsigned mask;
+    } table[] = {
+        {"10.77.0.11", "{}", "10.233.64.0/18", "10.233.0.0/18", "10.233.0.10", 0},
+        {"\"fd77::b\"", "{}", "fd10:233:64::/56", "fd10:233::/108", "fd10:233::a", 64},
+        {"[10.77.0.11, \"fd77::b\"]", "{}", "10.233.64.0/18,fd10:233:64::/56",
+         "10.233.0.0/18,fd10:233::/108", "10.233.0.10", 64},
+        {"[\"fd77::b\", 10.77.0.11]", "{}", "fd10:233:64::/56,10.233.64.0/18",
+         "fd10:233::/108,10.233.0.0/18", "fd10:233::a", 64},
+        {"[10.77.0.11, \"fd77::b\"]", "{pods: 10.1.0.0/16}", "10.1.0.0/16", "10.233.0.0/18",
+         "10.233.0.10", 0},
+        {"\"fd77::b\"", "{pods: \"fd00::/112\", kube_proxy: ipvs, node_local_dns: true}",
+         "fd00::/112", "fd10:233::/108", KP_NODE_LOCAL_DNS6, 120},
+        {"10.77.0.11", "{node_local_dns: true}", "10.233.64.0/18", "10.233.0.0/18", "10.233.0.10",
+         0},
+    };
+    for (size_t i = 0; i < KP_COUNT(table); i++) {
+        kp_auto(kp_inventory) inventory = NULL;
+        struct kp_err err = KP_ERR_INIT;
+        kp_auto_free char *text = kp_asprintf(
+            HEAD "nodes:\n  - {name: cp1, address: %s, roles: [control-plane]}\nkubernetes: %s\n",
+            table[i].nodes, table[i].kubernetes);
+        cr_assert_eq(load(text, &inventory, &err), 0, "case %zu: %s", i, err.message);
+        cr_expect_str_eq(inventory->kubernetes.pods, table[i].pods, "case %zu", i);
+        cr_expect_str_eq(inventory->kubernetes.services, table[i].services, "case %zu", i);
+        kp_auto_free char *dns = kp_inventory_dns(inventory);
+        cr_expect_str_eq(dns, table[i].dns, "case %zu", i);
+        if (table[i].mask)
+            cr_expect_eq(kp_inventory_mask6(inventory), table[i].mask, "case %zu", i);
     }
 }

@@ -44,7 +44,8 @@ Test(keys, defaults)
 {
     kp_auto_free struct kp_inventory *inventory = kp_alloc(sizeof(*inventory));
     kp_keys_defaults(&kp_keys_root, inventory);
-    cr_expect_str_eq(inventory->kubernetes.pods, "10.233.64.0/18");
+    cr_expect_str_eq(inventory->kubernetes.domain, "cluster.local");
+    cr_expect(inventory->security.firewall);
     cr_expect_eq(inventory->security.tls, 12);
     cr_expect_eq(inventory->security.pod_security, KP_POD_SECURITY_BASELINE);
     cr_expect(inventory->security.audit && !inventory->security.profiling);

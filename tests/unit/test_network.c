@@ -59,3 +59,23 @@ Test(network, nth_address)
             cr_assert_null(got);
     }
 }
+
+Test(network, lists_of_both_families)
+{
+    static const char both[] = "10.233.64.0/18,fd10::/56";
+    kp_auto_free char *four = kp_network_of(both, false);
+    kp_auto_free char *six = kp_network_of(both, true);
+    kp_auto_free char *none = kp_network_of("10.0.0.0/8", true);
+    kp_auto_free char *first = kp_network_nth(both, 10);
+    cr_expect_str_eq(four, "10.233.64.0/18");
+    cr_expect_str_eq(six, "fd10::/56");
+    cr_expect_null(none);
+    cr_expect_str_eq(first, "10.233.64.10");
+    cr_expect(kp_network_contains(both, "fd10::1") && kp_network_contains(both, "10.233.65.1"));
+    cr_expect_not(kp_network_contains(both, "fd11::1"));
+    cr_expect(kp_network_overlap(both, "10.0.0.0/8,fd99::/64"));
+    cr_expect(kp_network_overlap("192.0.2.0/24,fd10::/64", both));
+    cr_expect_not(kp_network_overlap(both, "192.0.2.0/24,fd11::/64"));
+    cr_expect_eq(kp_network_prefix("fd10::/56"), 56);
+    cr_expect(kp_network_is_ip6("fd10::1") && !kp_network_is_ip6("10.0.0.1"));
+}

@@ -33,7 +33,7 @@ Test(release, the_one_that_ships)
     cr_assert_eq(kp_release_network(release, "flannel", &network, &err), 0);
     cr_assert_eq(network->image_count, 2);
     cr_assert_eq(network->manifest_count, 1);
-    cr_assert_str_eq(network->manifests[0].replace[0].with, "pods");
+    cr_assert_str_eq(network->manifests[0].replace[0].with, "flannel-network");
     cr_assert_str_eq(network->manifests[0].wait[0].kind, "daemonset");
     cr_assert_eq(kp_release_network(release, "none", &network, &err), 0);
     cr_assert_eq(network->image_count, 0);

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kube-proxy as the inventory wants it (kubernetes.kube_proxy): on the nodes and in the cluster. */
+#pragma once
+
+#include "install/step.h"
+
+#define KP_PROXY_MODULES_MAX 16
+
+/* Kernel modules that the mode stands on; their number. */
+size_t kp_proxy_modules(const struct kp_inventory *inventory, const char **out, size_t max);
+/* Others announce addresses on the nodes' network by ARP (kube-vip, MetalLB). */
+bool kp_wants_strict_arp(const struct kp_site *site);
+/* Of the addons: the cluster's configuration follows the inventory, kube-proxy is restarted. */
+KP_CHECK int kp_proxy_apply(struct kp_site *site, struct kp_site_node *first, struct kp_err *err);
+#define KP_PROXY_TRACE_MAX 8
+/* How a node shows that the Service at address is known to kube-proxy: argv, and a text that its
+ * output then has (kp_free). False in modes where nothing shows it. */
+bool kp_proxy_trace(const struct kp_inventory *inventory, const char *address, const char **argv,
+                    char **text);

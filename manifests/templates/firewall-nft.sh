@@ -1,0 +1,42 @@
+#!/bin/sh
+# written by kinstall: what this node's roles need, in the chains of its own firewall. nftables.service
+# runs it behind its own rules. "check" looks whether all is there; "remove" takes it out.
+# shellcheck disable=SC2034,SC2086 # a table is two words; the last line exits by status
+mode=${1:-}
+status=0
+
+# The jumps to chain $3 in chain $2 of table $1.
+jumps() { nft -a list chain $1 "$2" | sed -n "s/.*jump $3 .*# handle \([0-9]*\)\$/\1/p"; }
+
+take_out() {
+    for handle in $(jumps "$1" "$2" "$3"); do
+        echo "delete rule $1 $2 handle $handle"
+    done
+    ! nft list chain $1 "$3" >/dev/null 2>&1 || echo "flush chain $1 $3"
+}
+
+put_in() {
+    echo "add chain $1 $3"
+    take_out "$1" "$2" "$3"
+    while read -r rule; do
+        echo "add rule $1 $3 $rule"
+    done
+    echo "insert rule $1 $2 jump $3 comment \"kpack\""
+}
+
+# Rules come on standard input. All of a chain's happen at once, or nothing. A chain that is not there
+# (any more) needs nothing.
+chain() {
+    nft list chain $1 "$2" >/dev/null 2>&1 || return 0
+    case $mode in
+    check)
+        [ "$(jumps "$1" "$2" "$3" | wc -l)" = 1 ] || status=1
+        [ "$(nft list chain $1 "$3" 2>/dev/null | grep -c accept)" = "$(wc -l)" ] || status=1
+        ;;
+    remove)
+        nft list chain $1 "$3" >/dev/null 2>&1 || return 0
+        { take_out "$1" "$2" "$3" && echo "delete chain $1 $3"; } | nft -f - || status=1
+        ;;
+    *) put_in "$1" "$2" "$3" | nft -f - || status=1 ;;
+    esac
+}
