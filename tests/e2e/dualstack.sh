@@ -3,7 +3,7 @@
 #
 # The cluster's own network: both families at once, an MTU and a VXLAN port of the site's, kube-proxy
 # by nftables, a site without DNS, and nodes whose own firewall drops what nobody asked for.
-# "long": IPv6 alone. Needs root. Run: tests/e2e/dualstack.sh [long]
+# "long": IPv6 alone, on nodes with firewalld and ufw. Needs root. Run: tests/e2e/dualstack.sh [long]
 # shellcheck disable=SC2016 # single quotes: for the shells of the nodes
 set -euo pipefail
 shopt -s inherit_errexit
@@ -169,16 +169,42 @@ test_ip6_alone() {
     expect "packets that left" 0 "$("$SITE" egress)"
 }
 
+# Real firewalld and ufw, as Debian has them: SSH is let in, all else is not.
+other_firewalls() {
+    run cp1 -- systemctl enable --now firewalld
+    run w1 -- sh -ec 'ufw allow 22/tcp >/dev/null; ufw --force enable >/dev/null; systemctl enable --now ufw'
+    soon 60 run cp1 -- firewall-cmd --state >/dev/null 2>&1 || fail "firewalld does not run"
+}
+
+test_other_firewalls() {
+    part "firewalld and ufw have the rules, drop what nobody needs, and lose them by reset"
+    contains "firewalld" "$(run cp1 -- firewall-cmd --info-policy=kpack-in)" 'source ipset="kpack-nodes6" port port="10250"'
+    contains "ufw" "$(run w1 -- ufw show added)" "ufw allow from $(ip6_of cp1) to any port 10250 proto tcp comment 'kpack'"
+    run w1 -- systemd-run -q --unit listener socat TCP6-LISTEN:9999,fork,reuseaddr /dev/null
+    reaches "[$(ip6_of w1)]:10250" || fail "the kubelet cannot be reached"
+    ! reaches "[$(ip6_of w1)]:9999" || fail "port 9999 is open"
+    kinstall reset --yes --key "$PUB" --bundle "$BUNDLE" -i "$WORK/hosts.yaml" >"$WORK/out" 2>&1 || fail "reset: $(tail -n 40 "$WORK/out")"
+    expect "ufw" "ufw allow 22/tcp" "$(run w1 -- ufw show added | sed -n '2,$p')"
+    contains "ufw stays on" "$(run w1 -- ufw status)" "Status: active"
+    expect "firewalld" "running " "$(run cp1 -- sh -c 'firewall-cmd --state; ls /etc/firewalld/policies /etc/firewalld/ipsets | grep kpack' 2>/dev/null | tr '\n' ' ')"
+}
+
 e2e_begin dualstack
 upstream_up
 shared_bundle
-"$SITE" up --node cp1=10.77.0.11 --node w1=10.77.0.12
+if [[ $MODE == long ]]; then
+    "$SITE" up --node cp1=10.77.0.11,with=firewalld --node w1=10.77.0.12,with=ufw
+else
+    "$SITE" up --node cp1=10.77.0.11 --node w1=10.77.0.12
+fi
 eval "$("$SITE" env)"
 INFO=$("$SITE" info --json)
 if [[ $MODE == long ]]; then
     address_of() { printf '"%s"' "$(ip6_of "$1")"; }
     write_inventory "kube_proxy: iptables"
+    other_firewalls
     test_ip6_alone
+    test_other_firewalls
 else
     address_of() { printf '[\\2, "%s"]' "$(ip6_of "$1")"; }
     write_inventory 'mtu: 1400, vxlan_port: 4789, kube_proxy: nftables, dns_hosts: {ntp.site: [10.0.0.5, "fd99::5"]}'

@@ -90,7 +90,13 @@ node_add_packages() {
     mkdir "$root/tmp/lab-debs"
     while read -r deb; do cp "$debs/$deb" "$root/tmp/lab-debs/"; done <"$root/tmp/lab-packages"
     printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d" && chmod 755 "$root/usr/sbin/policy-rc.d"
-    chroot "$root" sh -c 'DEBIAN_FRONTEND=noninteractive dpkg -i --force-confdef /tmp/lab-debs/*.deb' >"$root/tmp/lab-dpkg.log" 2>&1 ||
+    # why: again, what must be configured before others are unpacked is so only then
+    chroot "$root" sh -c 'export DEBIAN_FRONTEND=noninteractive
+        for i in 1 2 3; do
+            ! dpkg -i --force-confdef /tmp/lab-debs/*.deb || exit 0
+            dpkg --configure -a
+        done
+        exit 1' >"$root/tmp/lab-dpkg.log" 2>&1 ||
         die "node $node: with=: $(tail -n 3 "$root/tmp/lab-dpkg.log")"
     rm -rf "$root/usr/sbin/policy-rc.d" "$root"/tmp/lab-*
 }
