@@ -355,7 +355,7 @@ static int run_probe(struct probing *p, struct kp_health *health, struct kp_err 
         kp_parallel(PARALLEL, kp_members(p->site), try_node, p, &why) < 0)
         json_array_append_new(p->pair_failures, json_string(why.message));
     note_all(p, health, start);
-    kp_auto_free char *url = url_of(p->pods[0].address, PROBE_PORT);
+    kp_auto_free char *url = url_of(p->pods[0].addresses[0], PROBE_PORT);
     if (kp_health_policy(health, p->site, p->namespace_, url, err) < 0 ||
         kp_health_attachment(health, p->site, p->namespace_, err) < 0)
         return -1;

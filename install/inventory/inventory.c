@@ -122,6 +122,42 @@ static bool is_version(const char *version, const char *wanted)
     return strncmp(version, wanted, len) == 0 && (!version[len] || version[len] == '.');
 }
 
+static bool tells(const struct kp_manifest *manifest, const char *with)
+{
+    for (size_t i = 0; i < manifest->manifest_count; i++)
+        for (size_t j = 0; j < manifest->manifests[i].replace_count; j++)
+            if (strcmp(manifest->manifests[i].replace[j].with, with) == 0)
+                return true;
+    return false;
+}
+
+/* What the bundle's network plugin has no place for would be lost without a word. */
+static int check_told(const struct kp_inventory *inventory, const struct kp_manifest *manifest,
+                      struct kp_err *err)
+{
+    const struct kp_network_options *net = &inventory->net;
+    const struct {
+        const char *key;
+        bool lost;
+    } table[] = {
+        {"mtu", net->mtu && !tells(manifest, "flannel-backend")},
+        {"vxlan_port", net->vxlan_port && !tells(manifest, "flannel-backend")},
+        {"interface", net->interface && !tells(manifest, "flannel-args")},
+        {"pods", kp_inventory_has_ip6(inventory) && tells(manifest, "pods")},
+    };
+    for (size_t i = 0; i < KP_COUNT(table); i++) {
+        if (!table[i].lost)
+            continue;
+        kp_fail_as(err, KP_USAGE, "not_told",
+                   "%s: kubernetes.%s: the network %s of this bundle is not told of %s",
+                   inventory->path, table[i].key, manifest->network,
+                   strcmp(table[i].key, "pods") == 0 ? "IPv6" : "it");
+        return kp_hint(err, "leave it out and give it where the bundle is made (values of the "
+                            "chart, a manifest of your own), or use flannel");
+    }
+    return 0;
+}
+
 int kp_inventory_check_bundle(const struct kp_inventory *inventory,
                               const struct kp_manifest *manifest, struct kp_err *err)
 {
@@ -146,7 +182,7 @@ int kp_inventory_check_bundle(const struct kp_inventory *inventory,
                    inventory->path, manifest->network, inventory->security.isolated[0]);
         return kp_hint(err, "take it out, or make a bundle with --network cilium or calico");
     }
-    return 0;
+    return check_told(inventory, manifest, err);
 }
 
 size_t kp_inventory_members(const struct kp_inventory *inventory)
