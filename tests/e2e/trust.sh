@@ -47,6 +47,10 @@ expect "annotation" "$(id_of "$WORK/new.tar.zst")" \
     "$(kubectl get namespace kube-system -o json | jq -r '.metadata.annotations["kpack.io/insecure-bundle"]')"
 expect "journal" 1 "$(state_of 'select(.event == "insecure-no-verify") | .event' | wc -l)"
 contains "node" "$(node cat /var/lib/kpack/insecure.jsonl)" "$(id_of "$WORK/new.tar.zst")"
+kinstall audit -i "$WORK/hosts.yaml" >"$WORK/out"
+contains "audit" "$(<"$WORK/out")" "NOT VERIFIED"
+kinstall audit --json -i "$WORK/hosts.yaml" >"$WORK/audit.json"
+expect "the run's line of the audit log" "true $(id_of "$WORK/new.tar.zst")" "$(jq -r '.runs[-1] | "\(.policy.insecure) \(.bundle.id)"' "$WORK/audit.json")"
 node sh -c '! ls /etc/kpack/trusted.d/*.pub /etc/kpack/trusted.d/trust.1.json 2>/dev/null' || fail "keys were kept"
 
 part "signed by two: the node keeps the list and the serial"

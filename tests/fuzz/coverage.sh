@@ -13,10 +13,10 @@ for file in "$TOP"/tests/fuzz/fuzz_*.c; do
 done
 [[ ${1:-} != --all ]] || { TARGETS=(all) CHOICE='^(fuzz/|unit/|interop/hostile_(corpus|mutate))'; shift; }
 BUILD=${1:-$TOP/build/coverage}
-READERS=(bundle/{layout,open,stretch,verify,read,manifest_parse,signatures,spki,key,names,trust_list,document,revocations,slices,receipt}.c
+READERS=(bundle/{layout,open,stretch,verify,read,manifest_parse,signatures,spki,trust,names,trust_list,document,revocations,slices,receipt}.c
     core/{json,slice,chain}.c net/http.c registry/{route,oci}.c
-    pack/{oci_document,oci_challenge,token,fetch_rules,lock,scan,layers,dpkg}.c
-    install/inventory/inventory.c install/audit/audit_log.c install/support/redact.c install/node/protocol.c
+    pack/{oci_document,oci_challenge,oci_auth,fetch_rules,lock,scan,layers,dpkg}.c
+    install/inventory/inventory.c install/audit/audit_book.c install/support/redact.c install/node/protocol.c
     manifests/{yaml,release}.c)
 
 cd "$TOP"
@@ -28,7 +28,7 @@ cmake --build "$BUILD" -j "$(nproc)" --target "${TARGETS[@]}" | tail -n 1
 find "$BUILD" -name '*.gcda' -delete
 ctest --test-dir "$BUILD" -R "$CHOICE" -j "$(nproc)" --label-exclude '^(bench|long)$' | tail -n 3
 
-work=$(mktemp -d)
+work=$(mktemp -d "$(dirname "$BUILD")/gcov.XXXXXX") # as deep: the sources are named relative to BUILD
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 printf '%-28s %8s %8s\n' reader lines branches

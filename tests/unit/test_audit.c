@@ -6,7 +6,9 @@
 #include "install/audit/audit.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define NODE_FOLDER "/var/lib/kpack"
 
@@ -298,6 +300,35 @@ Test(audit, a_run_that_verified_nothing_stands_out)
         free(page);
         site_close(&s);
     }
+}
+
+/* On a terminal. */
+Test(audit, what_nobody_verified_is_red)
+{
+    static const char red[] = "\033[31mNOT VERIFIED";
+    char page[4096] = "", slave[128];
+    kp_auto_fd int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    cr_assert(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
+    cr_assert_eq(ptsname_r(master, slave, sizeof(slave)), 0);
+    FILE *out = fdopen(open(slave, O_RDWR | O_NOCTTY | O_CLOEXEC), "w");
+    struct site s;
+    site_open(&s);
+    {
+        kp_auto(kp_audit_log) log = open_log(&s);
+        add(log, "run",
+            json_pack("{s:s, s:{s:b, s:i, s:i}}", "who", "ann@admin", "policy", "insecure", 1,
+                      "threshold", 2, "valid", 0));
+    }
+    kp_auto_value(kp_audit_book) book = read_book(&s);
+    kp_auto_json report = kp_audit_report(&book, s.state, "demo");
+    unsetenv("NO_COLOR");
+    setenv("TERM", "xterm", 1);
+    kp_audit_print(report, out);
+    fflush(out);
+    cr_assert(read(master, page, sizeof(page) - 1) > 0);
+    fclose(out);
+    cr_assert_not_null(strstr(page, red), "%s", page);
+    site_close(&s);
 }
 
 static json_t *found_file(const char *name, const void *data, size_t len)
