@@ -39,12 +39,18 @@ const struct kp_kubespray_term kp_kubespray_terms[] = {
     {"cluster_name", "kubernetes.domain, where dns_domain is missing"},
     {"container_manager", "must be containerd"},
     {"dns_domain", "kubernetes.domain"},
+    {"enable_dual_stack_networks", "both families, with `ip6` and the networks of IPv6"},
     {"eviction_hard", "kubernetes.kubelet: evictionHard"},
     {"etcd_deployment_type", "must be kubeadm (stacked etcd)"},
     {"ip", "nodes[].address"},
+    {"ip6", "nodes[].address, the second, with both families"},
+    {"ipv6_stack", "as enable_dual_stack_networks"},
     {"kube_network_plugin", "kubernetes.network; where missing: calico"},
     {"kube_pods_subnet", "kubernetes.pods"},
+    {"kube_pods_subnet_ipv6", "kubernetes.pods, the second, with both families"},
+    {"kube_proxy_mode", "kubernetes.kube_proxy; where missing: iptables"},
     {"kube_service_addresses", "kubernetes.services"},
+    {"kube_service_addresses_ipv6", "kubernetes.services, the second, with both families"},
     {"kube_version", "kubernetes.version"},
     {"kubeadm_ignore_preflight_errors", "kubernetes.ignore_preflight"},
     {"kubelet_config_extra_args", "kubernetes.kubelet"},
@@ -260,6 +266,29 @@ static void write_kubelet(struct converter *c)
         write_json(c, more->keys[i], more->items[i]);
 }
 
+static bool is_dual(struct converter *c)
+{
+    return truth_of(c, c->control_plane, "enable_dual_stack_networks", false) ||
+           truth_of(c, c->control_plane, "ipv6_stack", false);
+}
+
+/* A network, with both families a list; what is not said is Kubespray's default then. */
+static void write_networks(struct converter *c, const char *key, const char *name,
+                           const char *fallback, const char *name6, const char *fallback6)
+{
+    const char *four = text_of(c, c->control_plane, name), *six;
+    if (!is_dual(c)) {
+        write_pair(c, "  ", key, four);
+        return;
+    }
+    six = text_of(c, c->control_plane, name6);
+    kp_buf_addf(c->out, "  %s: [", key);
+    write_quoted(c, four ? four : fallback);
+    kp_buf_adds(c->out, ", ");
+    write_quoted(c, six ? six : fallback6);
+    kp_buf_adds(c->out, "]\n");
+}
+
 static void write_kubernetes(struct converter *c)
 {
     size_t cp = c->control_plane;
@@ -272,8 +301,11 @@ static void write_kubernetes(struct converter *c)
         note(c, NULL, "kube_network_plugin is not set: " DEFAULT_NETWORK ", Kubespray's default");
     write_pair(c, "  ", "network", network ? network : DEFAULT_NETWORK);
     const char *san = write_endpoint(c);
-    write_pair(c, "  ", "pods", text_of(c, cp, "kube_pods_subnet"));
-    write_pair(c, "  ", "services", text_of(c, cp, "kube_service_addresses"));
+    write_networks(c, "pods", "kube_pods_subnet", "10.233.64.0/18", "kube_pods_subnet_ipv6",
+                   "fd85:ee78:d8a6:8607::1:0/112");
+    write_networks(c, "services", "kube_service_addresses", "10.233.0.0/18",
+                   "kube_service_addresses_ipv6", "fd85:ee78:d8a6:8607::1000/116");
+    write_pair(c, "  ", "kube_proxy", text_of(c, cp, "kube_proxy_mode"));
     write_pair(c, "  ", "domain", domain ? domain : text_of(c, cp, "cluster_name"));
     write_list(c, "resolvers", "upstream_dns_servers", NULL);
     write_list(c, "cert_sans", "supplementary_addresses_in_ssl_keys", san);
@@ -400,7 +432,12 @@ static void write_node(struct converter *c, size_t host)
     kp_buf_adds(c->out, "  - name: ");
     write_quoted(c, name);
     kp_buf_adds(c->out, "\n");
-    write_pair(c, "    ", "address", address);
+    const char *six = is_dual(c) ? text_of(c, host, "ip6") : NULL;
+    kp_buf_addf(c->out, "    address: %s", six ? "[" : "");
+    write_quoted(c, address);
+    if (six)
+        kp_buf_adds(c->out, ", "), write_quoted(c, six);
+    kp_buf_addf(c->out, "%s\n", six ? "]" : "");
     kp_buf_addf(c->out, "    roles: [%s%s%s]\n", control_plane ? "control-plane" : "",
                 control_plane && worker ? ", " : "", worker ? "worker" : "");
     write_labels(c, host);

@@ -102,6 +102,23 @@ Test(kubespray, sample, .init = begin, .fini = end)
     cr_assert_null(strstr(inventory->notes, "kube_pods_subnet"));
 }
 
+Test(kubespray, both_families, .init = begin, .fini = end)
+{
+    put("hosts.yaml", "all:\n  hosts:\n"
+                      "    node1: {ip: 10.77.0.11, ip6: \"fd77::11\"}\n"
+                      "    node2: {ip: 10.77.0.12, ip6: \"fd77::12\"}\n" GROUPS);
+    put("group_vars/all.yml", "kube_network_plugin: flannel\nenable_dual_stack_networks: true\n"
+                              "kube_pods_subnet: 10.100.0.0/16\nkube_proxy_mode: nftables\n"
+                              "kube_pods_subnet_ipv6: fd01::/112\n");
+    kp_auto(kp_inventory) inventory = NULL;
+    struct kp_err err = KP_ERR_INIT;
+    cr_assert_eq(load(&inventory, &err), 0, "%s", err.message);
+    cr_expect_str_eq(inventory->kubernetes.pods, "10.100.0.0/16,fd01::/112");
+    cr_expect_str_eq(inventory->kubernetes.services, "10.233.0.0/18,fd85:ee78:d8a6:8607::1000/116");
+    cr_expect_str_eq(inventory->nodes[1].address2, "fd77::12");
+    cr_expect_eq(inventory->net.kube_proxy, KP_PROXY_NFTABLES);
+}
+
 /* all < a parent < its child < files of group_vars < the host < host_vars, as in Ansible. */
 Test(kubespray, precedence, .init = begin, .fini = end)
 {
