@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -17,6 +18,7 @@ struct kp_journal {
     char *folder;
     char *run_id;
     int lock, file;
+    double begun;
     pthread_mutex_t mutex;
     struct kp_err failure;
 };
@@ -62,6 +64,7 @@ int kp_journal_open(struct kp_journal **out, const char *state_folder, const cha
     journal->lock = journal->file = -1;
     journal->folder = kp_strdup(state_folder);
     journal->run_id = kp_strdup(run_id);
+    journal->begun = kp_now();
     pthread_mutex_init(&journal->mutex, NULL);
     if (prepare_folder(state_folder, err) < 0 || take_lock(journal, err) < 0)
         return -1;
@@ -91,8 +94,9 @@ void kp_journal_note(struct kp_journal *journal, const char *event, const char *
     if (!journal)
         return;
     kp_auto_json line =
-        json_pack("{s:s, s:s, s:s, s:s*, s:s*, s:s*}", "time", kp_text_utc(time(NULL)).s, "run",
-                  journal->run_id, "event", event, "node", node, "step", step, "text", text);
+        json_pack("{s:s, s:f, s:s, s:s, s:s*, s:s*, s:s*}", "time", kp_text_utc(time(NULL)).s,
+                  "after", round((kp_now() - journal->begun) * 1000) / 1000, "run", journal->run_id,
+                  "event", event, "node", node, "step", step, "text", text);
     kp_auto_free char *dump = kp_json_dump(line, true);
     struct kp_err err = KP_ERR_INIT;
     pthread_mutex_lock(&journal->mutex);

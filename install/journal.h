@@ -15,9 +15,9 @@ KP_CHECK int kp_journal_open(struct kp_journal **out, const char *state_folder, 
                              struct kp_err *err);
 void kp_journal_free(struct kp_journal *journal);
 KP_DEFINE_AUTO(kp_journal);
-/* One line {time, run, event, node, step, text}; NULL members are left out. Thread-safe. A journal
- * that cannot be written is remembered and reported by kp_journal_check: it must not stop a step
- * halfway. */
+/* One line {time, after, run, event, node, step, text}; after: seconds since the run began, NULL
+ * members are left out. Thread-safe. A journal that cannot be written is remembered and reported by
+ * kp_journal_check: it must not stop a step halfway. */
 void kp_journal_note(struct kp_journal *journal, const char *event, const char *node,
                      const char *step, const char *text);
 KP_CHECK int kp_journal_check(struct kp_journal *journal, struct kp_err *err);

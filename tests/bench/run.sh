@@ -45,34 +45,45 @@ bench_verify() {
     row "verify" "$ours" MB/s "sha256sum, one pass" $((size / BEST / 1000)) "-"
 }
 
-# The sources of the bundle as files: what skopeo and tar are given, and nothing has to be fetched twice.
+# What the bundle is made of, by the addresses at which this upstream has it: both fetch the same bytes
+# from the same servers.
 sources() {
-    mkdir -p "$WORK/files" "$WORK/certs" "$WORK/images"
+    mkdir -p "$WORK/certs"
     cp "$UPSTREAM_CA" "$WORK/certs/ca.crt"
     mapfile -t IMAGES < <(sed -n 's/.*ref: "\([^"]*\)", digest.*/\1/p' "$E2E/lab.yaml")
-    local name
-    for name in $(kpack list --key "$PUB" --json "$BUNDLE" | jq -r '.files[].name' | sort -u); do
-        kpack extract --quiet --key "$PUB" --file "$name" --to "$WORK/files" "$BUNDLE" >/dev/null
+    local url from to mirrors
+    mapfile -t mirrors < <(sed -n 's/.*from: "\(https:[^"]*\)", to: "\([^"]*\)".*/\1 \2/p' "$E2E/mirrors.yaml")
+    : >"$WORK/urls"
+    for url in $(jq -r '.files[].url, .manifests[].url | select(startswith("https:"))' "$LOCK" | sort -u); do
+        for from in "${mirrors[@]}"; do
+            to=${from#* } from=${from% *}
+            [[ $url != "$from"* ]] || url=$to${url#"$from"}
+        done
+        printf 'url = "%s"\noutput = "%s"\n' "$url" "$WORK/files/$(sha256sum <<<"$url" | cut -c-16)" >>"$WORK/urls"
     done
 }
 
 theirs_images() {
     local i
-    mkdir -p "$WORK/images"
     for i in "${!IMAGES[@]}"; do
         skopeo copy -q --override-arch "$ARCH" --src-no-creds --src-cert-dir "$WORK/certs" \
             "docker://$UPSTREAM_REGISTRY/${IMAGES[i]}" "oci:$WORK/images/layout:$i" || return
     done
 }
 
+# Files while images are copied; then one file out of all, which is on the disk like ours.
 theirs_create() {
+    mkdir -p "$WORK/images" "$WORK/files"
+    curl -sSfL --parallel --parallel-max 8 --cacert "$UPSTREAM_CA" -K "$WORK/urls" &
+    local files=$!
     theirs_images || return
-    tar -C "$WORK" -cf - files | zstd -q -T0 -3 -o "$WORK/files.tar.zst" -f
+    wait "$files" || return
+    tar -C "$WORK" -cf - images files | zstd -q -T0 -3 -f -o "$WORK/theirs.tar.zst" && sync "$WORK/theirs.tar.zst"
 }
 
 ours_create() { kpack create --quiet --lock "$LOCK" --mirrors "$E2E/mirrors.yaml" --key "$KEY" --output "$WORK/ours.tar.zst" --cache "$WORK/cache" --jobs 8; }
 
-nothing_there() { rm -rf "$WORK/images" "$WORK/files.tar.zst" "$WORK/ours.tar.zst" "$WORK/cache"; }
+nothing_there() { rm -rf "$WORK"/{images,files,theirs.tar.zst,ours.tar.zst,cache}; }
 no_bundle() { rm -f "$WORK/ours.tar.zst"; }
 
 bench_create() {
@@ -82,12 +93,12 @@ bench_create() {
     PREPARE=nothing_there
     best theirs_create
     theirs=$BEST
-    say "skopeo copy of ${#IMAGES[@]} images + tar | zstd -T0 -3: $(du -cb "$WORK/images" "$WORK/files.tar.zst" | tail -n 1 | cut -f1) bytes; our bundle: $(stat -c %s "$BUNDLE")"
+    say "$(grep -c '^url' "$WORK/urls") files, ${#IMAGES[@]} images; curl + skopeo copy + tar | zstd -T0 -3: $(stat -c %s "$WORK/theirs.tar.zst") bytes; our bundle: $(stat -c %s "$BUNDLE")"
     best ours_create
-    row "create, nothing cached (it also fetches the files)" "$BEST" ms "skopeo copy + tar, zstd -T0 -3" "$theirs" "<= 0.5"
+    row "create, nothing cached" "$BEST" ms "curl + skopeo copy + tar, zstd -T0 -3" "$theirs" "<= 0.5"
     PREPARE=no_bundle
     best ours_create
-    row "create, sources and blobs cached" "$BEST" ms "skopeo copy + tar, zstd -T0 -3" "$theirs" "<= 0.2"
+    row "create, sources and blobs cached" "$BEST" ms "the same" "$theirs" "<= 0.2"
     PREPARE=
     nothing_there
     # shellcheck disable=SC2016 # for that shell
@@ -103,6 +114,31 @@ bench_serve() {
     cmake --build "$TOP/build/bench" -j "$(nproc)" --target kregistry make_bundle crowd >"$WORK/out" 2>&1 || fail "$(tail "$WORK/out")"
     bash "$TOP/tests/bench/serve.sh" "$(find "$TOP/build/bench" -name kregistry -type f)" \
         "$(find "$TOP/build/bench" -name make_bundle -type f)" "$(find "$TOP/build/bench" -name crowd -type f)"
+}
+
+CLUSTER=bench
+sent() { "$SITE" exec -- ip -s -j link show br0 | jq '.[0].stats64.tx.bytes'; }
+
+# Three nodes, one control plane: beside kubeadm's own commands in the same run.
+bench_install() {
+    local before total own took
+    "$SITE" up --node cp1=10.77.0.11 --node w1=10.77.0.12 --node w2=10.77.0.13 >/dev/null
+    "$SITE" hosts-yaml --cluster "$CLUSTER" >"$WORK/hosts.yaml"
+    kinstall trust add "$PUB" >/dev/null
+    before=$(sent)
+    kinstall --json --bundle "$BUNDLE" -i "$WORK/hosts.yaml" >"$WORK/install.json" 2>"$WORK/out" || fail "$(tail -n 20 "$WORK/out")"
+    row "admin host's uplink, the whole install" $((($(sent) - before) / 1000)) kB "the bundle" $(($(stat -c %s "$BUNDLE") / 1000)) "<= 1.05"
+    total=$(jq '.seconds * 1000 | floor' "$WORK/install.json")
+    own=$(jq '.kubeadm_seconds * 1000 | floor' "$WORK/install.json")
+    row "install, three nodes" "$total" ms "kubeadm's own commands" "$own" "-"
+    row "install, beyond kubeadm's own" $((total - own)) ms "the aim" 15000 "<= 1.0"
+    best kinstall --bundle "$BUNDLE" -i "$WORK/hosts.yaml"
+    row "run again, nothing to change" "$BEST" ms "the aim: seconds" 5000 "<= 1.0"
+    best kinstall plan --bundle "$BUNDLE" -i "$WORK/hosts.yaml"
+    row "plan, nothing to change" "$BEST" ms "the aim: seconds" 5000 "<= 1.0"
+    took=$("$SITE" egress)
+    row "packets that left the site" "$took" "" "the aim" 0 "0"
+    "$SITE" down >/dev/null
 }
 
 print_rows() {
@@ -121,6 +157,8 @@ part "create"
 bench_create
 part "serve"
 bench_serve | tee "$WORK/serve.out"
+part "install"
+bench_install
 part end
 echo
 echo "$(nproc) cores, $(uname -m), load $(cut -d' ' -f1 /proc/loadavg), best of $RUNS runs"
