@@ -15,7 +15,7 @@ done
 BUILD=${1:-$TOP/build/coverage}
 READERS=(bundle/{layout,open,stretch,verify,read,manifest_parse,signatures,spki,trust,names,trust_list,document,revocations,slices,receipt}.c
     core/{json,slice,chain}.c net/http.c registry/{route,oci}.c
-    pack/{oci_document,oci_challenge,oci_auth,fetch_rules,lock,scan,layers,dpkg}.c
+    pack/{oci_document,oci_challenge,fetch_rules,lock,scan,layers,dpkg}.c
     install/inventory/inventory.c install/audit/audit_book.c install/support/redact.c install/node/protocol.c
     manifests/{yaml,release}.c)
 
