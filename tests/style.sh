@@ -30,7 +30,7 @@ mapfile -t outside_core < <(printf '%s\n' "${sources[@]}" | grep -v '^core/')
 if grep -nE '(^|[^a-zA-Z0-9_])strto[a-z]+[[:space:]]*\(' "${outside_core[@]}"; then
     complain "strto* outside core/: use core/slice.h"
 fi
-if grep -nE '\bgoto\b' "${sources[@]}" | grep -vE ':[[:space:]]*(/?\*|//)'; then
+if grep -nE '\bgoto[[:space:]]+[A-Za-z_*]' "${sources[@]}" | grep -vE ':[[:space:]]*(/?\*|//)'; then
     complain "goto"
 fi
 
