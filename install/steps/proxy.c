@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "install/steps/proxy.h"
 
+#include "install/inventory/network.h"
 #include "install/steps/common.h"
 #include "install/steps/kubeadm.h"
 #include "manifests/yaml.h"
@@ -62,6 +63,37 @@ bool kp_proxy_trace(const struct kp_inventory *inventory, const char *address, c
         argv[i] = from[i];
     argv[i] = NULL;
     return true;
+}
+
+static char *guard(const struct kp_inventory *inventory, bool ip6)
+{
+    kp_auto_free char *pods = kp_network_of(inventory->kubernetes.pods, ip6);
+    kp_auto_free char *services = kp_network_of(inventory->kubernetes.services, ip6);
+    return pods && services ? kp_asprintf("from %s to %s", pods, services) : NULL;
+}
+
+void kp_proxy_guards(struct kp_vars *vars, const struct kp_inventory *inventory)
+{
+    kp_auto_free char *four = guard(inventory, false);
+    kp_auto_free char *six = guard(inventory, true);
+    if (four)
+        kp_vars_add_pair(vars, "guards", "-4", four);
+    if (six)
+        kp_vars_add_pair(vars, "guards", "-6", six);
+}
+
+int kp_proxy_unguard(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    for (int ip6 = 0; ip6 < 2; ip6++) {
+        kp_auto_free char *rule = guard(site->inventory, ip6);
+        kp_auto_free char *script = kp_asprintf(
+            "ip %s rule del %s pref 31000 unreachable 2>/dev/null", ip6 ? "-6" : "-4", rule);
+        const char *argv[] = {"/bin/sh", "-c", script, NULL};
+        int status;
+        if (rule && kp_ask(site, node, argv, 30, &status, NULL, err) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 /* What of the running configuration is the inventory's to say. */

@@ -7,6 +7,7 @@
 #include "install/kernel.h"
 #include "install/steps/common.h"
 #include "install/steps/firewall.h"
+#include "install/steps/proxy.h"
 #include "install/steps/packages.h"
 #include "install/steps/prepare.h"
 #include "install/steps/reset_network.h"
@@ -227,7 +228,7 @@ int kp_node_reset(struct kp_site *site, struct kp_site_node *node, struct kp_err
     if (reset_unit(site, node, "kubelet.service", &ours, err) < 0 ||
         (cluster && run_kubeadm_reset(site, node, err) < 0) || reset_services(site, node, err) < 0)
         return -1;
-    if (cluster && drop_pod_slices(site, node, err) < 0)
+    if (cluster && (drop_pod_slices(site, node, err) < 0 || kp_proxy_unguard(site, node, err) < 0))
         return -1;
     return reset_files(site, node, err);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Phase tools: kubelet, kubeadm, kubectl; the kubelet is enabled, kubeadm starts it. */
 #include "install/steps/common.h"
+#include "install/steps/proxy.h"
 
 #define UNIT "kubelet.service"
 #define UNIT_FILE "/etc/systemd/system/" UNIT
@@ -25,9 +26,10 @@ static int apply_programs(struct kp_site *site, struct kp_site_node *node, struc
 static int place_drop_in(struct kp_site *site, struct kp_site_node *node, bool *changed,
                          struct kp_err *err)
 {
-    kp_auto(kp_vars) none = kp_vars_new();
+    kp_auto(kp_vars) vars = kp_vars_new();
     kp_auto_free char *text = NULL;
-    if (kp_render(&text, "kubelet-kubeadm.conf", none, err) < 0)
+    kp_proxy_guards(vars, site->inventory);
+    if (kp_render(&text, "kubelet-kubeadm.conf", vars, err) < 0)
         return -1;
     return kp_place(site, node, DROP_IN, kp_slice_of(text), 0600, changed, err);
 }

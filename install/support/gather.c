@@ -55,10 +55,10 @@ static const struct question of_node[] = {
      " --cert=/etc/kpack/etcd/client.pem --key=/etc/kpack/etcd/client.key';"
      " else p=/etc/kubernetes/pki/etcd; [ -f $p/healthcheck-client.crt ] || exit 0;"
      " a=\"--cacert=$p/ca.crt --cert=$p/healthcheck-client.crt --key=$p/healthcheck-client.key\"; "
-     "fi;"
+     "fi; l=127.0.0.1; case \"$(ss -Hltn)\" in *'[::1]:2379'*) l='[::1]';; esac;"
      " { for c in 'endpoint status' 'endpoint health' 'member list' 'alarm list'; do echo \"== "
      "$c\";"
-     " $e --command-timeout=5s --endpoints=https://127.0.0.1:2379 $a $c -w fields; done; }" TAIL},
+     " $e --command-timeout=5s --endpoints=https://$l:2379 $a $c -w fields; done; }" TAIL},
 };
 
 static const struct question of_cluster[] = {

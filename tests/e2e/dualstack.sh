@@ -151,6 +151,7 @@ test_reset() {
     kinstall reset --yes --key "$PUB" --bundle "$BUNDLE" -i "$WORK/hosts.yaml" --node w1 >"$WORK/out" 2>&1 || fail "reset: $(tail -n 40 "$WORK/out")"
     expect "rules" "$(cat "$WORK/w1.before")" "$(rules w1)"
     expect "tables" "table inet filter" "$(run w1 -- nft list tables | grep -v -e 'ip6\? filter' -e nat -e mangle -e raw)"
+    expect "routing rules" "" "$(run w1 -- sh -c 'ip -4 rule; ip -6 rule' | grep -e unreachable || true)"
     run w1 -- sh -c '! test -e /etc/systemd/system/nftables.service.d' || fail "the drop-in is left"
 }
 

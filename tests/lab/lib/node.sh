@@ -92,7 +92,7 @@ node_add_packages() {
     printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d" && chmod 755 "$root/usr/sbin/policy-rc.d"
     # why: again, what must be configured before others are unpacked is so only then
     chroot "$root" sh -c 'export DEBIAN_FRONTEND=noninteractive
-        for i in 1 2 3; do
+        for i in 1 2 3 4 5; do
             ! dpkg -i --force-confdef /tmp/lab-debs/*.deb || exit 0
             dpkg --configure -a
         done
