@@ -100,6 +100,7 @@ static int put_text(const struct kp_key *key, const struct kp_reading *reading,
 static int put_path(const struct kp_key *key, const struct kp_reading *reading, const char *text,
                     void *into)
 {
+    assert(reading);
     kp_auto_free char *expanded = kp_path_expand(text);
     kp_auto_free char *joined =
         expanded[0] == '/' ? kp_strdup(expanded) : kp_path_join(reading->folder, expanded);
