@@ -7,27 +7,56 @@
  * setupKernelTunables (pkg/kubelet/cm/container_manager_linux.go); NodePorts must not be handed out
  * to clients; many pods watch many files. */
 const struct kp_kernel_setting kp_kernel_settings[] = {
-    {"net.ipv4.ip_forward", "1", false},
-    {"net.bridge.bridge-nf-call-iptables", "1", false},
-    {"net.bridge.bridge-nf-call-ip6tables", "1", false},
-    {"net.ipv4.ip_local_reserved_ports", "30000-32767", false},
-    {"net.ipv6.conf.all.forwarding", "1", false},
-    {"vm.overcommit_memory", "1", true},
-    {"vm.panic_on_oom", "0", true},
-    {"kernel.panic", "10", true},
-    {"kernel.panic_on_oops", "1", true},
-    {"kernel.keys.root_maxkeys", "1000000", true},
-    {"kernel.keys.root_maxbytes", "25000000", true},
-    {"fs.inotify.max_user_instances", "8192", false},
-    {"fs.inotify.max_user_watches", "524288", false},
-    {NULL, NULL, false},
+    {"net.ipv4.ip_forward", "1", false, false, false},
+    {"net.bridge.bridge-nf-call-iptables", "1", false, false, false},
+    {"net.bridge.bridge-nf-call-ip6tables", "1", false, false, false},
+    {"net.ipv4.ip_local_reserved_ports", "30000-32767", false, true, false},
+    {"net.ipv6.conf.all.forwarding", "1", false, false, false},
+    {"vm.overcommit_memory", "1", true, false, false},
+    {"vm.panic_on_oom", "0", true, false, false},
+    {"kernel.panic", "10", true, false, false},
+    {"kernel.panic_on_oops", "1", true, false, false},
+    {"kernel.keys.root_maxkeys", "1000000", true, false, false},
+    {"kernel.keys.root_maxbytes", "25000000", true, false, false},
+    {"fs.inotify.max_user_instances", "8192", false, true, false},
+    {"fs.inotify.max_user_watches", "524288", false, true, false},
+    {NULL, NULL, false, false, false},
 };
 
-static_assert(KP_COUNT(kp_kernel_settings) <= KP_KERNEL_SETTINGS_MAX, "room for all of them");
+static_assert(KP_COUNT(kp_kernel_settings) + KP_SYSCTLS_MAX <= KP_KERNEL_SETTINGS_MAX,
+              "room for all of them");
 
-bool kp_kernel_is_needed(const struct kp_site *site, const struct kp_kernel_setting *setting)
+static bool is_needed(const struct kp_site *site, const struct kp_kernel_setting *setting)
 {
     return !strstr(setting->key, "ipv6") || kp_inventory_has_ip6(site->inventory);
+}
+
+static const struct kp_kernel_setting *find(const char *key)
+{
+    for (const struct kp_kernel_setting *s = kp_kernel_settings; s->key; s++)
+        if (strcmp(s->key, key) == 0)
+            return s;
+    return NULL;
+}
+
+bool kp_kernel_is_decided(const char *key)
+{
+    const struct kp_kernel_setting *setting = find(key);
+    return setting && !setting->adjustable;
+}
+
+size_t kp_kernel_wanted(const struct kp_site *site, const struct kp_site_node *node,
+                        struct kp_kernel_setting out[KP_KERNEL_SETTINGS_MAX])
+{
+    const struct kp_node *n = node->node;
+    size_t count = 0;
+    for (const struct kp_kernel_setting *s = kp_kernel_settings; s->key; s++)
+        if (is_needed(site, s) && !kp_pair_find(n->sysctls, n->sysctl_count, s->key))
+            out[count++] = *s;
+    for (size_t i = 0; i < n->sysctl_count && count < KP_KERNEL_SETTINGS_MAX; i++)
+        out[count++] = (struct kp_kernel_setting){
+            .key = n->sysctls[i].key, .value = n->sysctls[i].value, .own = true};
+    return count;
 }
 
 static const json_t *fact_of(const struct kp_site_node *node, const char *key)
@@ -45,7 +74,10 @@ static const char *value_of(const struct kp_site_node *node, const char *key)
 bool kp_kernel_can(const struct kp_site_node *node, const struct kp_kernel_setting *setting)
 {
     const char *value = value_of(node, setting->key);
-    const json_t *writable = json_object_get(fact_of(node, setting->key), "writable");
+    const json_t *fact = fact_of(node, setting->key);
+    const json_t *writable = json_object_get(fact, "writable");
+    if (setting->own && fact && !value)
+        return false; // the kernel does not know it
     return !value || strcmp(value, setting->value) == 0 || !json_is_false(writable);
 }
 
@@ -61,27 +93,30 @@ bool kp_kernel_protect(const struct kp_site *site)
 json_t *kp_kernel_before(const struct kp_site *site, const struct kp_site_node *node)
 {
     json_t *out = json_object();
-    for (const struct kp_kernel_setting *s = kp_kernel_settings; s->key; s++) {
-        const char *value = value_of(node, s->key);
-        if (kp_kernel_is_needed(site, s) && value && strcmp(value, s->value) != 0)
-            json_object_set_new(out, s->key, json_string(value));
+    struct kp_kernel_setting wanted[KP_KERNEL_SETTINGS_MAX];
+    size_t n = kp_kernel_wanted(site, node, wanted);
+    for (size_t i = 0; i < n; i++) {
+        const char *value = value_of(node, wanted[i].key);
+        if (value && strcmp(value, wanted[i].value) != 0)
+            json_object_set_new(out, wanted[i].key, json_string(value));
     }
     return out;
 }
 
-size_t kp_kernel_restore(const struct kp_site_node *node, const json_t *before,
-                         struct kp_arena *arena, const char **out, size_t max)
+size_t kp_kernel_restore(const struct kp_site *site, const struct kp_site_node *node,
+                         const json_t *before, struct kp_arena *arena, const char **out, size_t max)
 {
     const json_t *system = json_object_get(node->facts, "system");
     bool container = json_is_true(json_object_get(system, "container"));
-    size_t n = 0;
-    for (const struct kp_kernel_setting *s = kp_kernel_settings; s->key && n < max; s++) {
-        const char *old = json_string_value(json_object_get(before, s->key));
-        const char *now = value_of(node, s->key);
-        if (!old || !now || strcmp(now, s->value) != 0 ||
-            (container && !kp_starts_with(s->key, "net.")))
+    struct kp_kernel_setting set[KP_KERNEL_SETTINGS_MAX];
+    size_t n = 0, count = kp_kernel_wanted(site, node, set);
+    for (size_t i = 0; i < count && n < max; i++) {
+        const char *old = json_string_value(json_object_get(before, set[i].key));
+        const char *now = value_of(node, set[i].key);
+        if (!old || !now || strcmp(now, set[i].value) != 0 ||
+            (container && !kp_starts_with(set[i].key, "net.")))
             continue;
-        out[n++] = kp_arena_printf(arena, "%s=%s", s->key, old);
+        out[n++] = kp_arena_printf(arena, "%s=%s", set[i].key, old);
     }
     return n;
 }

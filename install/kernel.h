@@ -5,18 +5,25 @@
 #include "install/step.h"
 
 #define KP_KERNEL_BEFORE "/var/lib/kpack/sysctl.json"
-#define KP_KERNEL_SETTINGS_MAX 32
+#define KP_KERNEL_SETTINGS_MAX 96 /* as knode takes at once */
 
 struct kp_kernel_setting {
     const char *key, *value;
-    bool kubelet; /* a kubelet with protectKernelDefaults does not start without it */
+    bool kubelet;    /* a kubelet with protectKernelDefaults does not start without it */
+    bool adjustable; /* `sysctls` of the inventory may say another value */
+    bool own;        /* of the inventory alone */
 };
-/* All of them, ended by key NULL. */
+/* Those that every cluster wants, ended by key NULL. */
 extern const struct kp_kernel_setting kp_kernel_settings[];
 
-/* Does the cluster need it (IPv6 only where pods have it)? */
-bool kp_kernel_is_needed(const struct kp_site *site, const struct kp_kernel_setting *setting);
-/* By the node's facts: it is so already, or can be set; also where the facts do not say. */
+/* What this node is to have: what its cluster needs (IPv6 only where pods have it), and what the
+ * inventory says. The number of them. */
+size_t kp_kernel_wanted(const struct kp_site *site, const struct kp_site_node *node,
+                        struct kp_kernel_setting out[KP_KERNEL_SETTINGS_MAX]);
+/* kinstall decides it alone: not to be set by the inventory. */
+bool kp_kernel_is_decided(const char *key);
+/* By the node's facts: it is so already, or can be set; also where the facts do not say. One of the
+ * inventory must be known to the kernel, too. */
 bool kp_kernel_can(const struct kp_site_node *node, const struct kp_kernel_setting *setting);
 /* Every node can have all that the kubelet wants: protectKernelDefaults may be on. */
 bool kp_kernel_protect(const struct kp_site *site);
@@ -24,5 +31,6 @@ bool kp_kernel_protect(const struct kp_site *site);
 json_t *kp_kernel_before(const struct kp_site *site, const struct kp_site_node *node);
 /* "key=value" of all in before that is still what we have set, and the node's own: a container
  * shares all but net.* with its host. Texts live in arena. The number of them. */
-size_t kp_kernel_restore(const struct kp_site_node *node, const json_t *before,
-                         struct kp_arena *arena, const char **out, size_t max);
+size_t kp_kernel_restore(const struct kp_site *site, const struct kp_site_node *node,
+                         const json_t *before, struct kp_arena *arena, const char **out,
+                         size_t max);

@@ -377,7 +377,10 @@ static int open_node(struct kp_site *site, struct kp_site_node *node, struct kp_
     node->arch = kp_session_arch(node->session);
     if (!site->bundle) // the knode that is there answers questions only
         return 0;
-    if (kp_session_facts(node->session, &node->facts, err) < 0)
+    kp_auto_json settings = json_array();
+    for (size_t i = 0; i < node->node->sysctl_count; i++)
+        json_array_append_new(settings, json_string(node->node->sysctls[i].key));
+    if (kp_session_facts(node->session, settings, &node->facts, err) < 0)
         return -1;
     return kp_session_record(node->session, &node->record, err);
 }

@@ -106,10 +106,11 @@ struct place {
 static void check_pressure(const struct kp_look *look, const struct place *place, uint64_t size,
                            uint64_t available)
 {
-    const char *kubelet = look->site->inventory->kubernetes.kubelet;
+    const struct kp_inventory *inventory = look->site->inventory;
     uint64_t left = available - place->needed;
     if (!place->needed || !size || left >= size / 100 * FREE_PERCENT ||
-        (kubelet && strstr(kubelet, "evictionHard:")))
+        kp_pair_find(inventory->kubernetes.kubelet, inventory->kubernetes.kubelet_count,
+                     "evictionHard"))
         return;
     kp_found(
         look, KP_LEVEL_WARNING, "pressure",
@@ -244,11 +245,16 @@ static bool is_carried(const struct kp_look *look, const char *program, enum kp_
 
 void kp_rule_kernel(const struct kp_look *look)
 {
-    for (const struct kp_kernel_setting *s = kp_kernel_settings; s->key; s++) {
-        if (!kp_kernel_is_needed(look->site, s) || kp_kernel_can(look->node, s))
+    struct kp_kernel_setting wanted[KP_KERNEL_SETTINGS_MAX];
+    size_t n = kp_kernel_wanted(look->site, look->node, wanted);
+    for (size_t i = 0; i < n; i++) {
+        const struct kp_kernel_setting *s = &wanted[i];
+        if (kp_kernel_can(look->node, s))
             continue;
         kp_found(look, s->kubelet ? KP_LEVEL_WARNING : KP_LEVEL_ERROR, "kernel",
                  s->kubelet ? "the kubelets of this cluster run without protectKernelDefaults"
+                 : s->own   ? "correct `sysctls` in the inventory, or set it where the node's "
+                              "kernel is set up (of a container: its host)"
                             : "set it where the node's kernel is set up (of a container: its host)",
                  "%s cannot be set to %s here", s->key, s->value);
     }

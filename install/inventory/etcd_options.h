@@ -18,8 +18,10 @@ struct kp_etcd_options {
     bool external;                      /* units on nodes with the role etcd */
     uint64_t quota_bytes;               /* of the database */
     unsigned heartbeat_ms, election_ms; /* 100 and 1000 */
-    const char *backup_schedule;        /* systemd's OnCalendar; NULL: no timer */
-    unsigned backup_keep;               /* snapshots that stay on a node */
+    struct kp_pair *args;               /* more of its own, where stacked */
+    size_t arg_count;
+    const char *backup_schedule; /* systemd's OnCalendar; NULL: no timer */
+    unsigned backup_keep;        /* snapshots that stay on a node */
 };
 /* Reads the row `backup` (keys.h): that it is there makes the timer. */
 int kp_etcd_read_backup(const struct kp_key *key, const struct kp_reading *reading,

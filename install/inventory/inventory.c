@@ -55,7 +55,7 @@ static int check_addresses(const struct kp_reading *reading, const struct kp_yam
 
 /* What several keys say together. */
 static int (*const checks[])(const struct kp_reading *reading, const struct kp_yaml *root) = {
-    kp_network_settle, check_endpoint, check_etcd, check_addresses};
+    kp_network_settle, check_endpoint, check_etcd, check_addresses, kp_custom_settle};
 
 static int read_root(const struct kp_reading *reading, const struct kp_yaml *root)
 {

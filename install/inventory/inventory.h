@@ -8,6 +8,7 @@
 #pragma once
 
 #include "bundle/manifest.h"
+#include "install/inventory/custom.h"
 #include "install/inventory/etcd_options.h"
 #include "install/inventory/keys.h"
 #include "install/inventory/network_options.h"
@@ -33,6 +34,13 @@ struct kp_node {
     bool ask_password;  /* `sudo: password`: asked for once per run, put into ssh.sudo_password */
     struct kp_pair *labels;
     size_t label_count;
+    struct kp_pair *annotations, *sysctls;
+    size_t annotation_count, sysctl_count;
+    struct kp_pair *kubelet; /* fields of KubeletConfiguration and their JSON, on top of the
+                                cluster's */
+    size_t kubelet_count;
+    const char **groups; /* of the inventory, which the four above came from, too */
+    size_t group_count;
     struct kp_taint *taints; /* NULL and taints_set false: the role's default */
     size_t taint_count;
     bool taints_set;
@@ -63,13 +71,24 @@ struct kp_inventory {
             *resolvers; /* the site's DNS servers for CoreDNS; empty: none, no forward line */
         size_t resolver_count;
         bool keep_swap;
-        const char *kubelet; /* lines "field: JSON" for KubeletConfiguration; NULL: none */
+        struct kp_pair *kubelet, *kube_proxy; /* fields of their configurations, and their JSON */
+        size_t kubelet_count, kube_proxy_count;
+        struct kp_component apiserver, controller_manager, scheduler;
+        struct kp_pair *feature_gates; /* of all components */
+        size_t feature_gate_count;
+        const char *patch_folder;
+        struct kp_patch *patches; /* by name */
+        size_t patch_count;
     } kubernetes;
     struct {
         unsigned port;      /* 5000 */
         const char *folder; /* on mirror nodes: /var/lib/kpack/bundles */
     } mirror;
     struct kp_network_options net;
+    struct kp_pair *sysctls; /* of every node, beside what Kubernetes wants */
+    size_t sysctl_count;
+    struct kp_group *groups;
+    size_t group_count;
     struct kp_security security;
     struct kp_etcd_options etcd;
     unsigned parallel; /* nodes at once in one step; default 20 */

@@ -6,8 +6,6 @@
 
 #include <stdlib.h>
 
-#define KUBELET_MAX ((size_t)64 << 10)
-
 int kp_nodes_read_roles(const struct kp_key *key, const struct kp_reading *reading,
                         const struct kp_yaml *value, void *into)
 {
@@ -104,56 +102,6 @@ int kp_nodes_read_ssh_defaults(const struct kp_key *key, const struct kp_reading
 {
     struct kp_inventory *inventory = into;
     return kp_nodes_read_ssh(key, reading, value, &inventory->ssh_defaults);
-}
-
-/* camelCase */
-static bool is_field(const char *text)
-{
-    bool ok = text[0] >= 'a' && text[0] <= 'z' && strlen(text) <= 64;
-    for (const char *p = text; *p && ok; p++)
-        ok = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9');
-    return ok;
-}
-
-int kp_nodes_read_kubelet(const struct kp_key *key, const struct kp_reading *reading,
-                          const struct kp_yaml *value, void *into)
-{
-    static const char *const own[] = {"apiVersion",
-                                      "kind",
-                                      "cgroupDriver",
-                                      "clusterDomain",
-                                      "clusterDNS",
-                                      "resolvConf",
-                                      "failSwapOn",
-                                      "readOnlyPort",
-                                      "rotateCertificates",
-                                      "seccompDefault",
-                                      "tlsMinVersion",
-                                      "tlsCipherSuites",
-                                      "authentication",
-                                      "authorization",
-                                      "protectKernelDefaults",
-                                      "enableProfilingHandler",
-                                      "containerRuntimeEndpoint"};
-    kp_auto_value(kp_buf) text = KP_BUF(KUBELET_MAX);
-    if (value->type != KP_YAML_MAP)
-        return kp_yaml_fail(value, reading->err, "a mapping (key: value) is needed");
-    for (size_t i = 0; i < value->count; i++) {
-        kp_auto_free char *json = kp_yaml_json(value->items[i]);
-        for (size_t j = 0; j < KP_COUNT(own); j++)
-            if (strcmp(own[j], value->keys[i]) == 0)
-                return kp_yaml_fail(value->key_nodes[i], reading->err,
-                                    "%s is set by kinstall itself", own[j]);
-        if (!is_field(value->keys[i]))
-            return kp_yaml_fail(value->key_nodes[i], reading->err,
-                                "%s is not a field of KubeletConfiguration", value->keys[i]);
-        kp_buf_addf(&text, "%s: %s", value->keys[i], json);
-    }
-    if (text.overflow)
-        return kp_yaml_fail(value, reading->err, "larger than %zu bytes", KUBELET_MAX);
-    if (text.len)
-        *(const char **)((char *)into + key->offset) = kp_arena_strdup(reading->arena, text.data);
-    return 0;
 }
 
 void kp_nodes_begin(const struct kp_reading *reading, const char *name, const struct kp_yaml *map,

@@ -15,9 +15,6 @@ int kp_nodes_read_ssh(const struct kp_key *key, const struct kp_reading *reading
                       const struct kp_yaml *value, void *into);
 int kp_nodes_read_ssh_defaults(const struct kp_key *key, const struct kp_reading *reading,
                                const struct kp_yaml *value, void *into);
-/* Fields of KubeletConfiguration, as lines "field: JSON" into the const char * of the key. */
-int kp_nodes_read_kubelet(const struct kp_key *key, const struct kp_reading *reading,
-                          const struct kp_yaml *value, void *into);
 void kp_nodes_begin(const struct kp_reading *reading, const char *name, const struct kp_yaml *map,
                     void *into);
 int kp_nodes_done(const struct kp_reading *reading, const struct kp_yaml *map, void *into);

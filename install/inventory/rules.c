@@ -11,6 +11,9 @@
 #define LABEL_KEY_MAX 317 /* 253 of the prefix, a slash, 63 of the name */
 #define SCHEDULE_MAX 128
 #define HOST_KEY_MAX 4096
+#define ARG_VALUE_MAX 1024
+#define ANNOTATION_MAX 4096
+#define SYSCTL_MAX 128
 
 static bool only(const char *text, const char *good)
 {
@@ -91,4 +94,46 @@ bool kp_rule_label_key(const char *text)
     kp_auto_free char *prefix = slash ? kp_strndup(text, (size_t)(slash - text)) : NULL;
     const char *name = slash ? slash + 1 : text;
     return name[0] && kp_rule_label_value(name) && (!prefix || kp_text_dns_name(prefix, 253));
+}
+
+bool kp_rule_arg(const char *text)
+{
+    return text[0] >= 'a' && text[0] <= 'z' && strlen(text) <= 64 &&
+           only(text, "abcdefghijklmnopqrstuvwxyz" DIGITS "-");
+}
+
+bool kp_rule_arg_value(const char *text)
+{
+    return kp_text_plain(text, ARG_VALUE_MAX) && !strpbrk(text, "\"'\\");
+}
+
+bool kp_rule_gate(const char *text)
+{
+    return text[0] >= 'A' && text[0] <= 'Z' && strlen(text) <= 64 && only(text, LETTERS DIGITS);
+}
+
+bool kp_rule_bool(const char *text)
+{
+    return strcmp(text, "true") == 0 || strcmp(text, "false") == 0;
+}
+
+bool kp_rule_mount(const char *text)
+{
+    return kp_rule_folder(text) && strlen(text) <= 253 && only(text, LETTERS DIGITS "/._-");
+}
+
+bool kp_rule_annotation(const char *text)
+{
+    return kp_text_plain(text, ANNOTATION_MAX);
+}
+
+bool kp_rule_sysctl(const char *text)
+{
+    return text[0] && strlen(text) <= SYSCTL_MAX && strchr(text, '.') && text[0] != '.' &&
+           !strstr(text, "..") && only(text, LETTERS DIGITS "_-.");
+}
+
+bool kp_rule_sysctl_value(const char *text)
+{
+    return text[0] && strlen(text) <= SYSCTL_MAX && only(text, LETTERS DIGITS "_-. ,:/");
 }

@@ -19,3 +19,13 @@ bool kp_rule_schedule(const char *text);
 /* Labels (kubernetes.io, "Labels and Selectors"). */
 bool kp_rule_label_key(const char *text);
 bool kp_rule_label_value(const char *text);
+/* A component's argument and what it is set to: it stands in quotes in YAML. */
+bool kp_rule_arg(const char *text);
+bool kp_rule_arg_value(const char *text);
+bool kp_rule_gate(const char *text);
+bool kp_rule_bool(const char *text);
+bool kp_rule_mount(const char *text); /* a path that YAML takes without quotes */
+bool kp_rule_annotation(const char *text);
+/* Kernel parameters; knode takes the same letters. */
+bool kp_rule_sysctl(const char *text);
+bool kp_rule_sysctl_value(const char *text);

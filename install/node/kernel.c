@@ -12,7 +12,7 @@
 
 #define SYSCTL_FILE "/etc/sysctl.d/90-kpack.conf"
 #define MODULES_FILE "/etc/modules-load.d/kpack.conf"
-#define SETTINGS_MAX 64
+#define SETTINGS_MAX 128
 #define SMALL_FILE_MAX ((size_t)4 << 20)
 
 static bool all_of(const char *text, const char *allowed)

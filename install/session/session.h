@@ -53,8 +53,10 @@ const char *kp_session_arch(const struct kp_session *session); /* "amd64" */
 bool kp_session_lost(const struct kp_session *session);
 KP_CHECK int kp_session_reconnect(struct kp_session *session, struct kp_err *err);
 
-/* Facts as JSON (install/node/facts.c documents them). json_decref. */
-KP_CHECK int kp_session_facts(struct kp_session *session, json_t **out, struct kp_err *err);
+/* Facts as JSON (install/node/facts.c documents them). settings: more kernel parameters to look at,
+ * an array of texts, or NULL. json_decref. */
+KP_CHECK int kp_session_facts(struct kp_session *session, const json_t *settings, json_t **out,
+                              struct kp_err *err);
 
 enum {
     KP_PUT_SECRET = 1 /* no diff, never logged */,

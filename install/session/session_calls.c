@@ -132,7 +132,7 @@ static int add_clock(struct kp_session *s, json_t *facts, struct kp_err *err)
     return 0;
 }
 
-int kp_session_facts(struct kp_session *s, json_t **out, struct kp_err *err)
+int kp_session_facts(struct kp_session *s, const json_t *settings, json_t **out, struct kp_err *err)
 {
     static const char *const programs[] = {
         "conntrack",   "socat",       "ebtables",   "ethtool",   "iptables", "ip6tables", "nft",
@@ -179,10 +179,12 @@ int kp_session_facts(struct kp_session *s, json_t **out, struct kp_err *err)
     const char **more = kp_bundle_manifest(s->bundle.bundle)->programs;
     for (size_t i = 0; more && more[i]; i++)
         json_array_append_new(asked, json_string(more[i]));
-    kp_auto_json request =
-        json_pack("{s:s, s:o, s:o, s:o, s:o}", "op", "facts", "programs", asked, "modules",
-                  texts(modules, KP_COUNT(modules)), "sysctls", texts(sysctls, KP_COUNT(sysctls)),
-                  "paths", texts(paths, KP_COUNT(paths)));
+    json_t *parameters = texts(sysctls, KP_COUNT(sysctls));
+    for (size_t i = 0; i < json_array_size(settings); i++)
+        json_array_append(parameters, json_array_get(settings, i));
+    kp_auto_json request = json_pack("{s:s, s:o, s:o, s:o, s:o}", "op", "facts", "programs", asked,
+                                     "modules", texts(modules, KP_COUNT(modules)), "sysctls",
+                                     parameters, "paths", texts(paths, KP_COUNT(paths)));
     kp_auto_json result = NULL;
     if (kp_session_call(s, request, NULL, &result, err) < 0 || add_clock(s, result, err) < 0)
         return -1;

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Phase custom: labels and taints as the inventory has them. What was set here is noted on the
- * node's object in two annotations, so that what the inventory names no more is taken away, and
- * nothing that somebody else has set.
+ * Phase custom: labels, annotations and taints as the inventory has them. What was set here is
+ * noted on the node's object in three annotations, so that what the inventory names no more is
+ * taken away, and nothing that somebody else has set.
  */
 #include "install/steps/common.h"
 
 #define ARGS_MAX (4 * KP_LABELS_MAX + 8)
 #define NOTED_LABELS "kpack.internal/labels"
+#define NOTED_ANNOTATIONS "kpack.internal/annotations"
 #define NOTED_TAINTS "kpack.internal/taints"
 #define NO_TAINTS "-" /* the inventory said: none */
 #define NOTE_MAX ((size_t)64 << 10)
@@ -76,10 +77,16 @@ static int change_node(struct kp_site *site, struct kp_site_node *node, const ch
     return 0;
 }
 
-static bool wants_label(const struct kp_node *node, struct kp_slice key)
+struct marks {               /* labels or annotations of a node */
+    const char *verb, *note; /* kubectl's; the annotation that says which are ours */
+    const struct kp_pair *pairs;
+    size_t count;
+};
+
+static bool wants_mark(const struct marks *marks, struct kp_slice key)
 {
-    for (size_t i = 0; i < node->label_count; i++)
-        if (kp_slice_equal(key, node->labels[i].key))
+    for (size_t i = 0; i < marks->count; i++)
+        if (kp_slice_equal(key, marks->pairs[i].key))
             return true;
     return false;
 }
@@ -133,30 +140,29 @@ static int note_own(struct kp_site *site, struct kp_site_node *node, const json_
     return change_node(site, node, args, 5, 4, err);
 }
 
-static int set_labels(struct kp_site *site, struct kp_site_node *node, const json_t *have,
-                      const json_t *annotations, struct kp_err *err)
+static int set_marks(struct kp_site *site, struct kp_site_node *node, const struct marks *marks,
+                     const json_t *have, const json_t *annotations, struct kp_err *err)
 {
     kp_auto(kp_arena) arena = kp_arena_new();
-    const char *args[ARGS_MAX] = {"label", "--overwrite", "node", node->node->name};
+    const char *args[ARGS_MAX] = {marks->verb, "--overwrite", "node", node->node->name};
     size_t n = 4;
-    for (size_t i = 0; i < node->node->label_count; i++) {
-        const struct kp_pair *label = &node->node->labels[i];
-        const json_t *now = json_object_get(have, label->key);
-        if (!now || !same(json_string_value(now), label->value))
-            add(arena, args, &n, kp_arena_printf(arena, "%s=%s", label->key, label->value));
-    }
     kp_auto_value(kp_buf) own = KP_BUF(NOTE_MAX);
-    for (size_t i = 0; i < node->node->label_count; i++)
-        kp_buf_addf(&own, "%s%s", i ? "," : "", node->node->labels[i].key);
-    struct kp_slice rest = kp_slice_of(text_of(annotations, NOTED_LABELS)), word;
+    for (size_t i = 0; i < marks->count; i++) {
+        const struct kp_pair *mark = &marks->pairs[i];
+        const json_t *now = json_object_get(have, mark->key);
+        kp_buf_addf(&own, "%s%s", i ? "," : "", mark->key);
+        if (!now || !same(json_string_value(now), mark->value))
+            add(arena, args, &n, kp_arena_printf(arena, "%s=%s", mark->key, mark->value));
+    }
+    struct kp_slice rest = kp_slice_of(text_of(annotations, marks->note)), word;
     while (next_noted(&rest, &word)) {
         kp_auto_free char *key = kp_asprintf("%.*s", (int)word.len, word.ptr);
-        if (!wants_label(node->node, word) && json_object_get(have, key))
+        if (!wants_mark(marks, word) && json_object_get(have, key))
             add(arena, args, &n, kp_arena_printf(arena, "%s-", key));
     }
     if (change_node(site, node, args, n, 4, err) < 0)
         return -1;
-    return note_own(site, node, annotations, NOTED_LABELS, kp_buf_slice(&own), err);
+    return note_own(site, node, annotations, marks->note, kp_buf_slice(&own), err);
 }
 
 /* The role's own taint, which kubeadm sets: put back once the inventory says no more what taints
@@ -237,7 +243,12 @@ static int apply_custom(struct kp_site *site, struct kp_site_node *first, struct
         const json_t *labels = json_object_get(json_object_get(item, "metadata"), "labels");
         const json_t *taints = json_object_get(json_object_get(item, "spec"), "taints");
         const json_t *notes = json_object_get(json_object_get(item, "metadata"), "annotations");
-        if (set_labels(site, node, labels, notes, err) < 0 ||
+        const struct kp_node *n = node->node;
+        const struct marks named = {"label", NOTED_LABELS, n->labels, n->label_count};
+        const struct marks noted = {"annotate", NOTED_ANNOTATIONS, n->annotations,
+                                    n->annotation_count};
+        if (set_marks(site, node, &named, labels, notes, err) < 0 ||
+            set_marks(site, node, &noted, notes, notes, err) < 0 ||
             set_taints(site, node, taints, notes, err) < 0)
             return -1;
     }
@@ -246,13 +257,14 @@ static int apply_custom(struct kp_site *site, struct kp_site_node *first, struct
 
 static int describe(const struct kp_site *site, char *out, size_t size)
 {
-    size_t labels = 0, taints = 0;
+    size_t labels = 0, taints = 0, notes = 0;
     for (size_t i = 0; i < kp_members(site); i++) {
         labels += site->nodes[i].node->label_count;
         taints += site->nodes[i].node->taint_count;
+        notes += site->nodes[i].node->annotation_count;
     }
-    snprintf(out, size, "%zu label%s, %zu taint%s", labels, labels == 1 ? "" : "s", taints,
-             taints == 1 ? "" : "s");
+    snprintf(out, size, "%zu label%s, %zu annotation%s, %zu taint%s", labels,
+             labels == 1 ? "" : "s", notes, notes == 1 ? "" : "s", taints, taints == 1 ? "" : "s");
     return 0;
 }
 

@@ -41,10 +41,3 @@ KP_CHECK int kp_etcd_others_well(struct kp_site *site, const struct kp_site_node
                                  struct kp_err *err);
 /* One member is restarted; before and after it all others must be well. */
 KP_CHECK int kp_etcd_restart(struct kp_site *site, struct kp_site_node *node, struct kp_err *err);
-
-/* The members of the inventory as kube-apiserver's --etcd-servers wants them; kp_free. */
-char *kp_etcd_servers(const struct kp_site *site);
-/* Pure: whether kube-apiserver's static pod names exactly these. */
-bool kp_etcd_servers_are(struct kp_slice manifest, const char *wanted);
-/* Where members of external etcd came or went, the API server of this control plane is told. */
-KP_CHECK int kp_etcd_follow(struct kp_site *site, struct kp_site_node *node, struct kp_err *err);

@@ -8,6 +8,7 @@
 #include "install/steps/kubeadm.h"
 #include "install/steps/network.h"
 #include "install/steps/secure.h"
+#include "install/steps/settings.h"
 
 #define STEP "kubeadm-init"
 #define MANIFEST "/etc/kubernetes/manifests/kube-apiserver.yaml"
@@ -144,6 +145,7 @@ const struct kp_step kp_steps_init[] = {
      .phase = "init",
      .nodes = KP_STEP_CONTROL_PLANES,
      .apply = kp_secure_files},
+    {.name = "settings", .phase = "init", .nodes = KP_STEP_ALL, .apply = kp_settings_prepare},
     {.name = STEP,
      .phase = "init",
      .nodes = KP_STEP_FIRST,

@@ -7,6 +7,7 @@
 #include "install/steps/etcd.h"
 #include "install/steps/kubeadm.h"
 #include "install/steps/endpoint.h"
+#include "install/steps/settings.h"
 
 #include "core/text.h"
 
@@ -259,6 +260,32 @@ static int describe(const struct kp_site *site, char *out, size_t size)
 }
 
 const struct kp_step kp_steps_join[] = {
+    // What the inventory changes of nodes that are in, before others join by it: one after the
+    // other, and one that is not well stops the rest.
+    {.name = "etcd-settings",
+     .phase = "join",
+     .nodes = KP_STEP_CONTROL_PLANES,
+     .apply = kp_follow_etcd,
+     .serial = true,
+     .halting = true},
+    {.name = "control-settings",
+     .phase = "join",
+     .nodes = KP_STEP_CONTROL_PLANES,
+     .apply = kp_follow_control,
+     .serial = true,
+     .halting = true},
+    {.name = "kubelet-settings",
+     .phase = "join",
+     .nodes = KP_STEP_ALL,
+     .apply = kp_follow_kubelet,
+     .serial = true,
+     .halting = true},
+    {.name = "proxy-settings",
+     .phase = "join",
+     .nodes = KP_STEP_CONTROL_PLANES,
+     .apply = kp_follow_proxy,
+     .serial = true,
+     .halting = true},
     {.name = "join-token",
      .phase = "join",
      .nodes = KP_STEP_FIRST,
@@ -284,11 +311,6 @@ const struct kp_step kp_steps_join[] = {
      .nodes = KP_STEP_CONTROL_PLANES,
      .serial = true,
      .apply = kp_endpoint_certificate},
-    {.name = "etcd-servers",
-     .phase = "join",
-     .nodes = KP_STEP_CONTROL_PLANES,
-     .serial = true,
-     .apply = kp_etcd_follow},
     {.name = "join-forget", .phase = "join", .nodes = KP_STEP_FIRST, .apply = apply_forget},
     {.name = NULL},
 };

@@ -8,6 +8,7 @@
 #include "install/steps/common.h"
 #include "install/steps/proxy.h"
 #include "install/steps/secure.h"
+#include "install/steps/settings.h"
 #include "install/steps/etcd.h"
 
 #include <openssl/rand.h>
@@ -58,6 +59,7 @@ void kp_kubeadm_node_vars(struct kp_vars *vars, const struct kp_site *site,
     kp_vars_set(vars, "address", n->address);
     kp_vars_setf(vars, "node_ip", "%s%s%s", n->address, kp_inventory_dual(inventory) ? "," : "",
                  kp_inventory_dual(inventory) ? n->address2 : "");
+    kp_vars_set(vars, "patches", kp_settings_patched(site, n) ? KP_PATCHES_FOLDER : "");
     kp_vars_flag(vars, "taints_set", n->taint_count > 0);
     // Nothing said: kubeadm's own taint on control planes, unless it is to work as well.
     kp_vars_flag(vars, "no_taints", n->taint_count == 0 && (n->taints_set || mixed || worker));
@@ -151,12 +153,12 @@ static void mask_vars(struct kp_vars *vars, const struct kp_inventory *inventory
 static void proxy_vars(struct kp_vars *vars, const struct kp_site *site)
 {
     unsigned mode = site->inventory->net.kube_proxy;
-    kp_vars_flag(vars, "conntrack_fixed", !conntrack_writable(site));
+    bool said = kp_pair_find(site->inventory->kubernetes.kube_proxy,
+                             site->inventory->kubernetes.kube_proxy_count, "conntrack");
+    kp_vars_flag(vars, "conntrack_fixed", !said && !conntrack_writable(site));
     kp_vars_set(vars, "proxy", kp_proxy_name(mode));
     kp_vars_flag(vars, "no_proxy", mode == KP_PROXY_NONE);
     kp_vars_flag(vars, "strict_arp", mode == KP_PROXY_IPVS && kp_wants_strict_arp(site));
-    // Alpha in 1.30, and on by itself from 1.31 on.
-    kp_vars_flag(vars, "proxy_gate", mode == KP_PROXY_NFTABLES && kp_minor(site) < NFTABLES_SINCE);
 }
 
 static void cluster_vars(struct kp_vars *vars, const struct kp_site *site)
@@ -175,6 +177,7 @@ static void cluster_vars(struct kp_vars *vars, const struct kp_site *site)
     kp_vars_flag(vars, "protect_kernel", kp_kernel_protect(site));
     add_sans(vars, site);
     kp_secure_vars(vars, site);
+    kp_settings_vars(vars, site);
     mask_vars(vars, inventory);
     proxy_vars(vars, site);
     etcd_vars(vars, site);
@@ -209,11 +212,17 @@ static int config_for(char **out, struct kp_site *site, const struct kp_site_nod
         add_document(&text, name, vars, err) < 0 ||
         add_document(&text, "kubelet-config.yaml", vars, err) < 0)
         return -1;
-    if (site->inventory->kubernetes.kubelet)
-        kp_buf_adds(&text, site->inventory->kubernetes.kubelet);
-    if (site->inventory->net.kube_proxy != KP_PROXY_NONE &&
-        add_document(&text, "kube-proxy-config.yaml", vars, err) < 0)
+    kp_settings_add_kubelet(&text, site->inventory);
+    if (site->inventory->net.kube_proxy == KP_PROXY_NONE) {
+        *out = kp_buf_steal(&text);
+        return 0;
+    }
+    if (add_document(&text, "kube-proxy-config.yaml", vars, err) < 0)
         return -1;
+    // Alpha in 1.30, and on by itself from 1.31 on.
+    bool gate =
+        site->inventory->net.kube_proxy == KP_PROXY_NFTABLES && kp_minor(site) < NFTABLES_SINCE;
+    kp_settings_add_proxy(&text, site->inventory, gate ? "NFTablesProxyMode" : NULL);
     *out = kp_buf_steal(&text);
     return 0;
 }
@@ -222,6 +231,12 @@ int kp_kubeadm_init_config(char **out, struct kp_site *site, const char *token,
                            const char *certificate_key, struct kp_err *err)
 {
     return config_for(out, site, kp_first(site), token, certificate_key, err);
+}
+
+int kp_kubeadm_node_config(char **out, struct kp_site *site, const struct kp_site_node *node,
+                           struct kp_err *err)
+{
+    return config_for(out, site, node, "", NULL, err);
 }
 
 static int random_token(char token[KP_TOKEN_SIZE], struct kp_err *err)

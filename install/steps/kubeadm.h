@@ -20,6 +20,9 @@ void kp_kubeadm_node_vars(struct kp_vars *vars, const struct kp_site *site,
  * "id.secret"; certificate_key NULL: none. */
 KP_CHECK int kp_kubeadm_init_config(char **out, struct kp_site *site, const char *token,
                                     const char *certificate_key, struct kp_err *err);
+/* The same for any node, with no token: what its settings are (install/steps/settings.h). */
+KP_CHECK int kp_kubeadm_node_config(char **out, struct kp_site *site,
+                                    const struct kp_site_node *node, struct kp_err *err);
 /* Runs a kubeadm command (argv names config, a path on the node) with the cluster's configuration
  * for this very node, which is deleted behind it. The token in it is never made. */
 KP_CHECK int kp_kubeadm_configured(struct kp_site *site, struct kp_site_node *node,

@@ -132,10 +132,11 @@ static int apply_sysctl(struct kp_site *site, struct kp_site_node *node, struct 
 {
     kp_auto(kp_arena) arena = kp_arena_new();
     const char *chosen[KP_KERNEL_SETTINGS_MAX];
-    size_t n = 0;
-    for (const struct kp_kernel_setting *s = kp_kernel_settings; s->key; s++)
-        if (kp_kernel_is_needed(site, s) && (!s->kubelet || kp_kernel_can(node, s)))
-            chosen[n++] = kp_arena_printf(arena, "%s=%s", s->key, s->value);
+    struct kp_kernel_setting wanted[KP_KERNEL_SETTINGS_MAX];
+    size_t n = 0, count = kp_kernel_wanted(site, node, wanted);
+    for (size_t i = 0; i < count; i++)
+        if (!wanted[i].kubelet || kp_kernel_can(node, &wanted[i]))
+            chosen[n++] = kp_arena_printf(arena, "%s=%s", wanted[i].key, wanted[i].value);
     kp_auto_value(kp_change) change = {0};
     if (keep_settings(site, node, err) < 0)
         return -1;

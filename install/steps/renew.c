@@ -11,6 +11,7 @@
 #include "install/steps/endpoint.h"
 #include "install/steps/etcd.h"
 #include "install/steps/kubeadm.h"
+#include "install/steps/static_pods.h"
 #include "install/steps/upgrade.h"
 
 #include <errno.h>
@@ -24,7 +25,6 @@
 #define FILES_STEP "certs-files"
 #define RESTART_STEP "certs-restart"
 #define DAY_S 86400L
-#define STARTED_S 120.0
 #define ETCD_S 120.0
 #define PAUSE_NS 500000000L
 
@@ -223,52 +223,6 @@ static int apply_files(struct kp_site *site, struct kp_site_node *node, struct k
     return kp_renew_mark(site, node, FILES_STEP, true, err);
 }
 
-/* The process of a static pod that runs now; "" where none does. A pod of somebody else's with the
- * same program does not read kubeadm's files. kp_free. */
-static int find_process(struct kp_site *site, struct kp_site_node *node, const char *name,
-                        char **id, struct kp_err *err)
-{
-    static const char script[] =
-        "for p in /proc/[0-9]*; do a=$(tr '\\0' ' ' 2>/dev/null <$p/cmdline) || continue;"
-        " case ${a%% *} in \"$1\"|*/\"$1\") case $a in */etc/kubernetes/*)"
-        " echo \"${p#/proc/}\"; exit 0;; esac;; esac; done; exit 0";
-    const char *argv[] = {"/bin/sh", "-c", script, "sh", name, NULL};
-    kp_auto_free char *said = NULL;
-    if (kp_ask(site, node, argv, 60, NULL, &said, err) < 0)
-        return -1;
-    struct kp_slice text = kp_slice_trim(kp_slice_of(said));
-    *id = kp_asprintf("%.*s", (int)text.len, text.len ? text.ptr : "");
-    return 0;
-}
-
-/* It ends as on any stop, and the kubelet starts what ended: of a static pod that is all a restart
- * needs. */
-static int restart_pod(struct kp_site *site, struct kp_site_node *node, const char *name,
-                       struct kp_err *err)
-{
-    kp_auto_free char *before = NULL;
-    double until = kp_now() + STARTED_S;
-    int status; // it may have ended by itself
-    kp_step_note(site, node, "restarting %s", name);
-    if (find_process(site, node, name, &before, err) < 0)
-        return kp_wrap(err, "%s", name);
-    const char *stop[] = {"kill", "-TERM", before, NULL};
-    if (before[0] && kp_ask(site, node, stop, 30, &status, NULL, err) < 0)
-        return kp_wrap(err, "stop %s", name);
-    while (kp_now() < until) {
-        kp_auto_free char *now = NULL;
-        struct timespec pause = {.tv_nsec = PAUSE_NS};
-        if (kp_interrupt_check(err) < 0 || find_process(site, node, name, &now, err) < 0)
-            return -1;
-        if (now[0] && strcmp(now, before) != 0)
-            return 0;
-        nanosleep(&pause, NULL);
-    }
-    kp_fail_as(err, KP_FAILED, "not_started", "the kubelet did not start %s again in %.0f s", name,
-               STARTED_S);
-    return kp_hint(err, "on %s: crictl ps -a; journalctl -u kubelet", node->node->name);
-}
-
 /* Its member may go only while the others are a quorum without it. */
 static int restart_etcd(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
@@ -282,7 +236,7 @@ static int restart_etcd(struct kp_site *site, struct kp_site_node *node, struct 
             return -1;
         nanosleep(&pause, NULL);
     }
-    if (restart_pod(site, node, "etcd", err) < 0)
+    if (kp_static_pod_restart(site, node, "etcd", err) < 0)
         return -1;
     return kp_etcd_await(site, node, ETCD_S, err);
 }
@@ -291,11 +245,12 @@ static int restart_readers(struct kp_site *site, struct kp_site_node *node, stru
 {
     static const char *const controllers[] = {"kube-controller-manager", "kube-scheduler"};
     kp_auto_free char *name = kp_inventory_endpoint_name(site->inventory);
-    if (restart_etcd(site, node, err) < 0 || restart_pod(site, node, "kube-apiserver", err) < 0 ||
+    if (restart_etcd(site, node, err) < 0 ||
+        kp_static_pod_restart(site, node, "kube-apiserver", err) < 0 ||
         kp_endpoint_await(site, node, name, err) < 0)
         return -1;
     for (size_t i = 0; i < KP_COUNT(controllers); i++)
-        if (restart_pod(site, node, controllers[i], err) < 0)
+        if (kp_static_pod_restart(site, node, controllers[i], err) < 0)
             return -1;
     return kp_renew_kubelet(site, node, err);
 }

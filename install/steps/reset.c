@@ -178,7 +178,7 @@ static int reset_kernel(struct kp_site *site, struct kp_site_node *node, struct 
         return 0;
     if (kp_json_parse(&before, kp_buf_slice(&text), FILE_MAX, KP_KERNEL_BEFORE, err) < 0)
         return -1;
-    size_t n = kp_kernel_restore(node, before, arena, settings, KP_COUNT(settings));
+    size_t n = kp_kernel_restore(site, node, before, arena, settings, KP_COUNT(settings));
     if (n && kp_session_sysctl(node->session, settings, n, 0, &change, err) < 0)
         return kp_wrap(err, "put kernel parameters back");
     if (n)

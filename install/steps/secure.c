@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "install/steps/secure.h"
+#include "install/steps/settings.h"
 
 #include "install/steps/secure_network.h"
 
@@ -29,20 +30,12 @@ static const char *const ciphers[] = {
 
 /* --- arguments -------------------------------------------------------------------------------- */
 
-static void add_arg(struct kp_vars *vars, const char *component, const char *name,
-                    const char *value)
+static void add_tls(struct kp_vars *vars, const struct kp_site *site)
 {
-    kp_auto_free char *list = kp_asprintf("%s_args", component);
-    kp_auto_free char *set = kp_asprintf("%s_args_set", component);
-    kp_vars_add_pair(vars, list, name, value);
-    kp_vars_flag(vars, set, true);
-}
-
-static void add_tls(struct kp_vars *vars, unsigned version)
-{
+    unsigned version = site->inventory->security.tls;
     kp_auto_value(kp_buf) list = KP_BUF(4096);
     const char *text = version == 13 ? "VersionTLS13" : "VersionTLS12";
-    add_arg(vars, "api", "tls-min-version", text);
+    kp_settings_arg(vars, site, "api", "tls-min-version", text);
     kp_vars_set(vars, "tls_min", text);
     kp_vars_flag(vars, "tls_ciphers_set", version == 12);
     for (size_t i = 0; version == 12 && i < KP_COUNT(ciphers); i++) {
@@ -50,17 +43,17 @@ static void add_tls(struct kp_vars *vars, unsigned version)
         kp_vars_add(vars, "tls_ciphers", "%s", ciphers[i]);
     }
     if (list.len)
-        add_arg(vars, "api", "tls-cipher-suites", kp_buf_slice(&list).ptr);
+        kp_settings_arg(vars, site, "api", "tls-cipher-suites", kp_buf_slice(&list).ptr);
 }
 
-static void add_audit(struct kp_vars *vars)
+static void add_audit(struct kp_vars *vars, const struct kp_site *site)
 {
-    add_arg(vars, "api", "audit-policy-file", AUDIT_POLICY);
-    add_arg(vars, "api", "audit-log-path", KP_AUDIT_FOLDER "/audit.log");
-    add_arg(vars, "api", "audit-log-maxage", "30");
-    add_arg(vars, "api", "audit-log-maxbackup", "10");
-    add_arg(vars, "api", "audit-log-maxsize", "100");
-    kp_vars_add_pair(vars, "api_volumes", "kpack-audit", KP_AUDIT_FOLDER);
+    kp_settings_arg(vars, site, "api", "audit-policy-file", AUDIT_POLICY);
+    kp_settings_arg(vars, site, "api", "audit-log-path", KP_AUDIT_FOLDER "/audit.log");
+    kp_settings_arg(vars, site, "api", "audit-log-maxage", "30");
+    kp_settings_arg(vars, site, "api", "audit-log-maxbackup", "10");
+    kp_settings_arg(vars, site, "api", "audit-log-maxsize", "100");
+    kp_settings_mount(vars, "api", "kpack-audit", KP_AUDIT_FOLDER, false);
 }
 
 void kp_secure_vars(struct kp_vars *vars, const struct kp_site *site)
@@ -71,22 +64,19 @@ void kp_secure_vars(struct kp_vars *vars, const struct kp_site *site)
     kp_vars_flag(vars, "profiling", security->profiling);
     bool files =
         security->audit || security->encryption || security->pod_security != KP_POD_SECURITY_OFF;
-    kp_vars_flag(vars, "api_volumes_set", files);
     if (files)
-        kp_vars_add_pair(vars, "api_readings", "kpack-security", KP_SECURE_FOLDER);
+        kp_settings_mount(vars, "api", "kpack-security", KP_SECURE_FOLDER, true);
     for (size_t i = 0; i < KP_COUNT(components); i++) {
-        kp_auto_free char *set = kp_asprintf("%s_args_set", components[i]);
-        kp_vars_flag(vars, set, false);
         if (!security->profiling)
-            add_arg(vars, components[i], "profiling", "false");
+            kp_settings_arg(vars, site, components[i], "profiling", "false");
     }
-    add_tls(vars, security->tls);
+    add_tls(vars, site);
     if (security->audit)
-        add_audit(vars);
+        add_audit(vars, site);
     if (security->encryption)
-        add_arg(vars, "api", "encryption-provider-config", ENCRYPTION);
+        kp_settings_arg(vars, site, "api", "encryption-provider-config", ENCRYPTION);
     if (security->pod_security != KP_POD_SECURITY_OFF)
-        add_arg(vars, "api", "admission-control-config-file", ADMISSION);
+        kp_settings_arg(vars, site, "api", "admission-control-config-file", ADMISSION);
 }
 
 /* --- the keys of the Secrets ------------------------------------------------------------------ */

@@ -8,6 +8,7 @@
 #include "install/steps/kubeadm.h"
 #include "install/steps/network.h"
 #include "install/steps/secure.h"
+#include "install/steps/settings.h"
 
 #include "core/text.h"
 
@@ -58,14 +59,26 @@ static char *ignored_checks(const struct kp_site *site)
     return out.len ? kp_buf_steal(&out) : NULL;
 }
 
+static void add_options(const char **to, const char *ignored, const char *patches)
+{
+    if (ignored)
+        *to++ = ignored;
+    if (patches)
+        *to = patches;
+}
+
 /* As a transient unit: a run that died leaves it to the next, which takes up or reads its end. */
 static int run_kubeadm(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     static const char *const env[] = {KP_PATH_ENV, "HOME=/root", NULL};
     kp_auto_free char *ignored = ignored_checks(site);
+    const char *patches =
+        kp_settings_patched(site, node->node) ? "--patches=" KP_PATCHES_FOLDER : NULL;
     const char *apply[] = {KP_KUBEADM, "upgrade", "apply", site->manifest->kubernetes,
-                           "--yes",    ignored,   NULL};
-    const char *others[] = {KP_KUBEADM, "upgrade", "node", ignored, NULL};
+                           "--yes",    NULL,      NULL,    NULL};
+    const char *others[] = {KP_KUBEADM, "upgrade", "node", NULL, NULL, NULL};
+    add_options(&apply[5], ignored, patches);
+    add_options(&others[3], ignored, patches);
     bool first = node == kp_first(site);
     struct kp_run run = {
         .argv = first ? apply : others, .env = env, .timeout = KUBEADM_TIMEOUT, .unit = UNIT};
@@ -185,6 +198,11 @@ static const struct kp_step control[] = {
      .phase = "control",
      .nodes = KP_STEP_CONTROL_PLANES,
      .apply = kp_secure_files,
+     .halting = true},
+    {.name = "settings",
+     .phase = "control",
+     .nodes = KP_STEP_ALL,
+     .apply = kp_settings_prepare,
      .halting = true},
     {.name = KP_UPGRADE_STEP,
      .phase = "control",

@@ -242,7 +242,7 @@ static int do_words(struct kp_session *s, const struct kp_bundle *b, char **w, s
     int dry = getenv("DRIVER_DRY_RUN") ? KP_DRY_RUN : 0;
     const char *what = w[0];
     if (strcmp(what, "facts") == 0) {
-        int failed = kp_session_facts(s, &json, err);
+        int failed = kp_session_facts(s, NULL, &json, err);
         return do_json(failed, json);
     }
     if (strcmp(what, "put") == 0)

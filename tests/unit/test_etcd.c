@@ -207,14 +207,3 @@ Test(etcd, a_snapshots_description_comes_back)
     cr_expect_eq(kp_etcd_snapshot_read(&out, document, "x.json", &err), -1);
     cr_expect(strstr(err.message, "ca"), "%s", err.message);
 }
-
-Test(etcd, an_api_server_is_asked_for_exactly_its_members)
-{
-    static const char manifest[] = "    - kube-apiserver\n    - --etcd-keyfile=/x\n"
-                                   "    - --etcd-servers=https://a:2379,https://b:2379\n";
-    struct kp_slice text = kp_slice_of(manifest);
-    cr_expect(kp_etcd_servers_are(text, "https://a:2379,https://b:2379"));
-    cr_expect_not(kp_etcd_servers_are(text, "https://a:2379"));
-    cr_expect_not(kp_etcd_servers_are(text, "https://b:2379,https://a:2379"));
-    cr_expect_not(kp_etcd_servers_are(kp_slice_of("no such option\n"), ""));
-}

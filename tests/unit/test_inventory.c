@@ -124,6 +124,38 @@ Test(inventory, says_line_column_and_field)
         {HEAD CP "mirror: {folder: relative}\n", "absolute path"},
         {"all:\n  hosts: {}\n", "kube_control_plane has no hosts"},
         {HEAD HEAD CP, "cluster"},
+        {HEAD CP "kubernetes: {apiserver: {args: {--v: 2}}}\n", "--v is not the name of an arg"},
+        {HEAD CP "kubernetes: {apiserver: {args: {v: '\\'}}}\n", "without quotes and backslashes"},
+        {HEAD CP "kubernetes: {apiserver: {args: {profiling: true}}}\n",
+         ":4:33: kubernetes.apiserver.args.profiling: profiling is decided by security.profiling"},
+        {HEAD CP "kubernetes: {apiserver: {args: {etcd-servers: a}}}\n", "is decided by etcd"},
+        {HEAD CP "kubernetes: {scheduler: {args: {feature-gates: A=true}}}\n",
+         "decided by kubernetes.feature_gates"},
+        {HEAD CP "kubernetes: {apiserver: {args: {enable-admission-plugins: X}}}\n",
+         "must have NodeRestriction"},
+        {HEAD CP "kubernetes: {apiserver: {volumes: [{name: a, host_path: b, mount_path: /c}]}}\n",
+         "volumes[0].host_path: b is not an absolute path"},
+        {HEAD CP "kubernetes: {apiserver: {volumes: [{name: a, host_path: /b}]}}\n",
+         "mount_path is missing"},
+        {HEAD CP "kubernetes: {apiserver: {volumes: {}}}\n", "a list is needed"},
+        {HEAD CP "kubernetes: {feature_gates: {NodeSwap: yes}}\n", "yes is not true or false"},
+        {HEAD CP "kubernetes: {feature_gates: {nodeSwap: true}}\n", "not a feature gate's name"},
+        {HEAD CP "kubernetes: {patches: nowhere}\n", ":4:23: kubernetes.patches: /tmp/kpack-inv"},
+        {HEAD CP "kubernetes: {kube_proxy_config: {mode: ipvs}}\n", "set by kinstall itself"},
+        {HEAD CP "kubernetes: {kubelet: {Max: 1}}\n", "Max is not a field of KubeletConfig"},
+        {HEAD CP "sysctls: {vm: 1}\n", "vm is not a kernel parameter"},
+        {HEAD CP "sysctls: {vm.x: \"a;b\"}\n", "a;b is not a kernel parameter's value"},
+        {HEAD CP "sysctls: {kernel.panic: 0}\n", "cp1: sysctls: kernel.panic is set by kinstall"},
+        {HEAD CP "sysctls: [a]\n", "a mapping (key: value) is needed"},
+        {HEAD CP "groups: {gpu: {kublet: {}}}\n", "did you mean 'kubelet'?"},
+        {HEAD CP "groups: {Gpu: {}}\n", "Gpu is not the name of a group"},
+        {HEAD "nodes: [{name: c, address: 10.0.0.1, roles: [control-plane], groups: gpo}]\n"
+              "groups: {gpu: {}}\n",
+         "hosts.yaml:2: c: the inventory has no group gpo, did you mean 'gpu'?"},
+        {HEAD "nodes: [{name: c, address: 10.0.0.1, roles: [control-plane, etcd]}]\n"
+              "etcd: {args: {v: a}}\n",
+         "is for stacked etcd only"},
+        {HEAD CP "etcd: {args: {quota-backend-bytes: 1}}\n", "decided by etcd.quota_bytes"},
         {HEAD CP "etcd: {bakup: {}}\n", ":4:8: etcd.bakup: unknown key, did you mean 'backup'?"},
         {HEAD CP "etcd: {backup: {keep: 0}}\n", "whole number from 1 to 1000 is needed, not '0'"},
         {HEAD CP "etcd: {quota_bytes: 9GiB}\n", "size from 64MiB to 8GiB is needed"},
@@ -185,5 +217,112 @@ Test(inventory, families)
         cr_expect_str_eq(dns, table[i].dns, "case %zu", i);
         if (table[i].mask)
             cr_expect_eq(kp_inventory_mask6(inventory), table[i].mask, "case %zu", i);
+    }
+}
+
+static const char *value_of(const struct kp_pair *pairs, size_t count, const char *key)
+{
+    const struct kp_pair *pair = kp_pair_find(pairs, count, key);
+    return pair ? pair->value : "";
+}
+
+/* Later groups are above earlier ones, the node above both. */
+Test(inventory, groups)
+{
+    static const char text[] =
+        "cluster: demo\n"
+        "sysctls: {vm.a: 1, vm.b: 1}\n"
+        "groups:\n"
+        "  slow: {labels: {disk: slow, x: a}, kubelet: {maxPods: 10}, sysctls: {vm.b: 2}}\n"
+        "  big: {labels: {disk: big}, annotations: {note: b}, kubelet: {maxPods: 99}}\n"
+        "nodes:\n"
+        "  - {name: cp1, address: 10.77.0.11, roles: [control-plane]}\n"
+        "  - {name: w1, address: 10.77.0.12, roles: [worker], groups: [slow, big], sysctls: {vm.a: "
+        "3},\n"
+        "     labels: {x: own}, kubelet: {podPidsLimit: 7}}\n"
+        "  - {name: w2, address: 10.77.0.13, roles: [worker], groups: slow}\n";
+    kp_auto(kp_inventory) inventory = NULL;
+    struct kp_err err = KP_ERR_INIT;
+    cr_assert_eq(load(text, &inventory, &err), 0, "%s", err.message);
+    const struct kp_node *cp1 = &inventory->nodes[0], *w1 = cp1 + 1, *w2 = cp1 + 2;
+    cr_expect_eq(cp1->label_count + cp1->kubelet_count + cp1->annotation_count, 0);
+    cr_expect_str_eq(value_of(cp1->sysctls, cp1->sysctl_count, "vm.b"), "1");
+    cr_expect_str_eq(value_of(w1->labels, w1->label_count, "disk"), "big");
+    cr_expect_str_eq(value_of(w1->labels, w1->label_count, "x"), "own");
+    cr_expect_str_eq(value_of(w1->annotations, w1->annotation_count, "note"), "b");
+    cr_expect_str_eq(value_of(w1->kubelet, w1->kubelet_count, "maxPods"), "99");
+    cr_expect_str_eq(value_of(w1->kubelet, w1->kubelet_count, "podPidsLimit"), "7");
+    cr_expect_str_eq(value_of(w1->sysctls, w1->sysctl_count, "vm.a"), "3");
+    cr_expect_str_eq(value_of(w1->sysctls, w1->sysctl_count, "vm.b"), "2");
+    cr_expect_str_eq(value_of(w2->kubelet, w2->kubelet_count, "maxPods"), "10");
+    cr_expect_eq(w2->sysctl_count, 2);
+}
+
+Test(inventory, names_of_patches)
+{
+    static const struct {
+        const char *name, *target;
+    } names[] = {
+        {"kube-apiserver.yaml", "kube-apiserver"},
+        {"kube-apiserver0+merge.json", "kube-apiserver"},
+        {"etcd+json.yaml", "etcd"},
+        {"kubeletconfiguration-a+strategic.yaml", "kubeletconfiguration"},
+        {"kube-proxy.yaml", NULL},
+        {"etcd.yml", NULL},
+        {"etcd+patch.yaml", NULL},
+        {"etcd.a.yaml", NULL},
+        {"etcd", NULL},
+        {"../etcd.yaml", NULL},
+        {"etcd a.yaml", NULL},
+    };
+    for (size_t i = 0; i < KP_COUNT(names); i++) {
+        const char *target = kp_patch_target(names[i].name);
+        cr_expect(target && names[i].target ? strcmp(target, names[i].target) == 0
+                                            : target == names[i].target,
+                  "%s: %s", names[i].name, target);
+    }
+}
+
+static int load_with_patch(const char *name, const char *patch, struct kp_inventory **out,
+                           struct kp_err *err)
+{
+    char folder[] = "/tmp/kpack-inventory-XXXXXX";
+    cr_assert_not_null(mkdtemp(folder));
+    kp_auto_free char *patches = kp_path_join(folder, "patches");
+    kp_auto_free char *file = kp_path_join(patches, name);
+    kp_auto_free char *path = kp_path_join(folder, "hosts.yaml");
+    cr_assert_eq(kp_mkdirs(patches, 0755, err), 0);
+    cr_assert_eq(kp_file_write_atomic(file, kp_slice_of(patch), 0600, err), 0);
+    cr_assert_eq(kp_file_write_atomic(path, kp_slice_of(HEAD CP "kubernetes: {patches: patches}\n"),
+                                      0600, err),
+                 0);
+    int result = kp_inventory_load(out, path, err);
+    struct kp_err ignored = KP_ERR_INIT;
+    cr_assert_eq(kp_remove_tree(folder, &ignored), 0);
+    return result;
+}
+
+Test(inventory, patches_are_read_and_judged)
+{
+    static const struct {
+        const char *name, *text, *say; /* NULL: good */
+    } cases[] = {
+        {"kube-apiserver+merge.yaml", "metadata: {annotations: {a: b}}\n", NULL},
+        {"etcd+json.json", "[{\"op\": \"remove\", \"path\": \"/a\"}]", NULL},
+        {"etcd+json.json", "[{\"op\": \"remove\"}]", "an operation (op, path, value)"},
+        {"etcd+json.json", "{}", "a list of operations"},
+        {"etcd.yaml", "- a\n", "is a mapping"},
+        {"etcd.yaml", "a: [\n", "patches/etcd.yaml"},
+        {"readme.txt", "a", "not a name that kubeadm knows"},
+    };
+    for (size_t i = 0; i < KP_COUNT(cases); i++) {
+        kp_auto(kp_inventory) inventory = NULL;
+        struct kp_err err = KP_ERR_INIT;
+        int result = load_with_patch(cases[i].name, cases[i].text, &inventory, &err);
+        cr_expect_eq(result, cases[i].say ? -1 : 0, "%zu: %s", i, err.message);
+        if (cases[i].say)
+            cr_expect(strstr(err.message, cases[i].say), "%zu: %s", i, err.message);
+        else if (inventory)
+            cr_expect_str_eq(inventory->kubernetes.patches[0].text, cases[i].text);
     }
 }

@@ -55,7 +55,8 @@ static json_t *kernel_facts(const char *sysctls, bool container)
 Test(prepare, kernel_parameters_before_and_after)
 {
     struct kp_inventory inventory = {.kubernetes.pods = "10.233.64.0/18"};
-    struct kp_site_node nodes[2] = {{0}};
+    struct kp_node node = {0};
+    struct kp_site_node nodes[2] = {{.node = &node}};
     struct kp_site site = {.inventory = &inventory, .nodes = nodes, .node_count = 2};
     const char *out[KP_KERNEL_SETTINGS_MAX];
     kp_auto(kp_arena) arena = kp_arena_new();
@@ -66,15 +67,15 @@ Test(prepare, kernel_parameters_before_and_after)
     cr_expect_eq(json_object_size(before), 2);
     cr_expect_str_eq(json_string_value(json_object_get(before, "kernel.panic")), "0");
     // Nothing of ours is there: nothing goes back.
-    cr_expect_eq(kp_kernel_restore(&nodes[0], before, arena, out, KP_COUNT(out)), 0);
+    cr_expect_eq(kp_kernel_restore(&site, &nodes[0], before, arena, out, KP_COUNT(out)), 0);
     json_decref(nodes[0].facts);
     nodes[0].facts = kernel_facts(now, false);
-    cr_assert_eq(kp_kernel_restore(&nodes[0], before, arena, out, KP_COUNT(out)), 2);
+    cr_assert_eq(kp_kernel_restore(&site, &nodes[0], before, arena, out, KP_COUNT(out)), 2);
     cr_expect_str_eq(out[0], "net.ipv4.ip_forward=0");
     cr_expect_str_eq(out[1], "kernel.panic=0");
     json_decref(nodes[0].facts);
     nodes[0].facts = kernel_facts(now, true); // what is not its own stays
-    cr_assert_eq(kp_kernel_restore(&nodes[0], before, arena, out, KP_COUNT(out)), 1);
+    cr_assert_eq(kp_kernel_restore(&site, &nodes[0], before, arena, out, KP_COUNT(out)), 1);
     cr_expect_str_eq(out[0], "net.ipv4.ip_forward=0");
     json_decref(nodes[0].facts);
 }
@@ -91,4 +92,33 @@ Test(prepare, one_node_that_cannot_takes_the_protection_from_all)
     nodes[1].facts = kernel_facts(kp_arena_printf(arena, FACTS, 0, 0, "false"), true);
     cr_expect_not(kp_kernel_protect(&site));
     json_decref(nodes[1].facts);
+}
+
+/* What the inventory says stands in the place of what kinstall would set; the rest is decided. */
+Test(prepare, kernel_parameters_of_the_inventory)
+{
+    struct kp_inventory inventory = {.kubernetes.pods = "10.233.64.0/18"};
+    struct kp_pair own[] = {{"fs.inotify.max_user_watches", "1000000"}, {"vm.max_map_count", "9"}};
+    struct kp_node node = {.sysctls = own, .sysctl_count = 2};
+    struct kp_site_node at = {.node = &node};
+    struct kp_site site = {.inventory = &inventory, .nodes = &at, .node_count = 1};
+    struct kp_kernel_setting wanted[KP_KERNEL_SETTINGS_MAX];
+    size_t n = kp_kernel_wanted(&site, &at, wanted), watches = 0;
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(wanted[i].key, own[0].key) == 0) {
+            watches++;
+            cr_expect_str_eq(wanted[i].value, "1000000");
+            cr_expect(wanted[i].own);
+        }
+    cr_expect_eq(watches, 1);
+    cr_expect_str_eq(wanted[n - 1].key, "vm.max_map_count");
+    cr_expect(kp_kernel_can(&at, &wanted[n - 1]), "facts that say nothing");
+    at.facts =
+        kernel_facts("{\"vm.max_map_count\": {\"value\": null, \"writable\": false}}", false);
+    cr_expect_not(kp_kernel_can(&at, &wanted[n - 1]), "the kernel does not know it");
+    json_decref(at.facts);
+    cr_expect(kp_kernel_is_decided("net.ipv4.ip_forward"));
+    cr_expect(kp_kernel_is_decided("kernel.panic"));
+    cr_expect_not(kp_kernel_is_decided("fs.inotify.max_user_watches"));
+    cr_expect_not(kp_kernel_is_decided("vm.max_map_count"));
 }

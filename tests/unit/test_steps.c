@@ -10,6 +10,7 @@
 #include "install/steps/reset_network.h"
 #include "manifests/walk.h"
 #include "install/security.h"
+#include "install/steps/settings.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -115,6 +116,108 @@ Test(steps, kubeadm_init)
                      0, "%s", err.message);
         check_golden(name, text);
     }
+}
+
+static struct kp_pair api_args[] = {{"event-ttl", "2h0m0s"}, {"audit-log-maxage", "60"}};
+static struct kp_pair gates[] = {{"NodeSwap", "true"}, {"Other", "false"}};
+static struct kp_pair api_gates[] = {{"Other", "true"}};
+static struct kp_mount mounts[] = {{"certs", "/etc/ssl/site", "/etc/ssl/site", true, 1},
+                                   {"data", "/srv/data", "/data", false, 0}};
+static struct kp_pair etcd_args[] = {{"auto-compaction-retention", "8"}};
+static struct kp_pair kubelet[] = {{"maxPods", "200"}, {"featureGates", "{\"Other\": true}"}};
+static struct kp_pair proxy[] = {{"conntrack", "{\"maxPerCore\": 1}"}};
+static struct kp_pair own_kubelet[] = {{"maxPods", "50"},
+                                       {"evictionHard", "{\"nodefs.available\": \"5%\"}"}};
+static struct kp_patch patches[] = {{"etcd+json.json", "[]"},
+                                    {"kube-apiserver0.yaml", "spec: {}\n"},
+                                    {"kubeletconfiguration.yaml", "maxPods: 1\n"}};
+
+static void add_custom(struct sample *s)
+{
+    s->inventory.kubernetes.apiserver = (struct kp_component){api_args, api_gates, 2, 1, mounts, 2};
+    s->inventory.kubernetes.scheduler = (struct kp_component){.mounts = mounts, .mount_count = 1};
+    s->inventory.kubernetes.feature_gates = gates;
+    s->inventory.kubernetes.feature_gate_count = 2;
+    s->inventory.kubernetes.kubelet = kubelet;
+    s->inventory.kubernetes.kubelet_count = 2;
+    s->inventory.kubernetes.kube_proxy = proxy;
+    s->inventory.kubernetes.kube_proxy_count = 1;
+    s->inventory.kubernetes.patches = patches;
+    s->inventory.kubernetes.patch_count = 3;
+    s->inventory.etcd.args = etcd_args;
+    s->inventory.etcd.arg_count = 1;
+    s->nodes[0].kubelet = own_kubelet;
+    s->nodes[0].kubelet_count = 2;
+}
+
+Test(steps, kubeadm_init_with_settings_of_the_site)
+{
+    static const char *const apis[] = {"v1beta3", "v1beta4"};
+    for (size_t i = 0; i < KP_COUNT(apis); i++) {
+        struct sample s;
+        struct kp_err err = KP_ERR_INIT;
+        kp_auto_free char *text = NULL;
+        kp_auto_free char *name = kp_asprintf("init-custom-%s.yaml", apis[i]);
+        fill_sample(&s, i ? "v1.31.14" : "v1.30.14", apis[i]);
+        add_custom(&s);
+        cr_assert_eq(kp_kubeadm_init_config(&text, &s.site, "abcdef.0123456789abcdef", NULL, &err),
+                     0, "%s", err.message);
+        check_golden(name, text);
+    }
+}
+
+/* What a node was given, in pieces that are applied by themselves: each has its own, and no more.
+ */
+Test(steps, settings)
+{
+    static const char *const names[] = {"etcd", "control-plane", "kubelet", "kube-proxy"};
+    struct sample s;
+    struct kp_err err = KP_ERR_INIT;
+    kp_auto_free char *config = NULL;
+    fill_sample(&s, "v1.30.14", "v1beta3");
+    add_custom(&s);
+    cr_assert_eq(kp_kubeadm_node_config(&config, &s.site, &s.site_nodes[0], &err), 0, "%s",
+                 err.message);
+    for (int kind = 0; kind < KP_SETTINGS_KINDS; kind++) {
+        kp_auto_free char *text = kp_settings_text(kind, &s.site, &s.nodes[0], config);
+        kp_auto_free char *name = kp_asprintf("settings-%s.yaml", names[kind]);
+        check_golden(name, text);
+    }
+    cr_expect(kp_settings_patched(&s.site, &s.nodes[1]));
+    s.inventory.kubernetes.patch_count = 0;
+    cr_expect(kp_settings_patched(&s.site, &s.nodes[0]));
+    cr_expect_not(kp_settings_patched(&s.site, &s.nodes[1]));
+}
+
+/* A control plane that comes or goes changes names in a certificate, and no static pod. */
+Test(steps, settings_leave_the_names_of_the_certificate_alone)
+{
+    struct sample s;
+    struct kp_err err = KP_ERR_INIT;
+    kp_auto_free char *one = NULL, *two = NULL;
+    fill_sample(&s, "v1.30.14", "v1beta3");
+    cr_assert_eq(kp_kubeadm_node_config(&one, &s.site, &s.site_nodes[0], &err), 0);
+    s.nodes[1].roles = KP_ROLE_CONTROL_PLANE;
+    cr_assert_eq(kp_kubeadm_node_config(&two, &s.site, &s.site_nodes[0], &err), 0);
+    cr_expect_str_neq(one, two);
+    kp_auto_free char *a = kp_settings_text(KP_SETTINGS_CONTROL, &s.site, &s.nodes[0], one);
+    kp_auto_free char *b = kp_settings_text(KP_SETTINGS_CONTROL, &s.site, &s.nodes[0], two);
+    cr_expect_str_eq(a, b);
+}
+
+/* External etcd: its list of members is the API server's affair. */
+Test(steps, settings_follow_external_etcd)
+{
+    struct sample s;
+    struct kp_err err = KP_ERR_INIT;
+    kp_auto_free char *config = NULL;
+    fill_sample(&s, "v1.30.14", "v1beta3");
+    s.inventory.etcd.external = true;
+    s.nodes[1].roles = KP_ROLE_ETCD;
+    cr_assert_eq(kp_kubeadm_node_config(&config, &s.site, &s.site_nodes[0], &err), 0);
+    kp_auto_free char *text = kp_settings_text(KP_SETTINGS_CONTROL, &s.site, &s.nodes[0], config);
+    cr_expect(strstr(text, "https://10.77.0.12:2379"));
+    cr_expect_not(kp_settings_apply_to(KP_SETTINGS_ETCD, &s.site, &s.site_nodes[0]));
 }
 
 Test(steps, kubeadm_init_on_external_etcd)
