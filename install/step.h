@@ -66,6 +66,10 @@ struct kp_site { /* one run: everything that steps stand on; borrowed by them */
         time_t started; /* what is younger was made by it */
         long days;      /* only what ends within so many days; 0: all */
     } renew;
+    struct {          /* kinstall encryption rotate (steps/encryption.h) */
+        char id[40];  /* of this rotation, through all runs that it takes */
+        char key[32]; /* the new key's name */
+    } encryption;
     unsigned batch;              /* nodes at once in a halting step; 0: one */
     struct kp_previous previous; /* what the mirrors serve beside the bundle, to go back to */
     struct kp_row *row;          /* of the running phase; NULL between phases */

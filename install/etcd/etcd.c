@@ -12,6 +12,7 @@
 #define LONG_DIGITS 16
 #define ARGV_MAX 32
 #define COMMAND_S 30
+#define COUNT_S 120
 #define PAUSE_NS 300000000L
 
 /* One token of JSON outside of texts: a long integer is put in quotes. */
@@ -156,8 +157,9 @@ char *kp_etcd_url(const struct kp_node *node, unsigned port)
     return kp_asprintf("https://%s:%u", host, port);
 }
 
-int kp_etcd_ctl(struct kp_site *site, struct kp_site_node *node, const char *const *args,
-                unsigned timeout, int *status, char **out, struct kp_err *err)
+/* etcdctl at the node's own member, behind what argv has already. */
+static void add_etcdctl(const char *argv[ARGV_MAX], size_t n, const struct kp_site *site,
+                        const struct kp_site_node *node, const char *limit, const char *const *args)
 {
     static const char *const external[] = {"--cacert", KP_ETCD_FOLDER "/ca.pem",
                                            "--cert",   KP_ETCD_FOLDER "/client.pem",
@@ -169,16 +171,42 @@ int kp_etcd_ctl(struct kp_site *site, struct kp_site_node *node, const char *con
     const char *const *keys = site->inventory->etcd.external ? external : stacked;
     // kubeadm's etcd listens on the loopback address of its node's own family.
     bool ip6 = !site->inventory->etcd.external && strchr(node->node->address, ':');
-    kp_auto_free char *limit = kp_asprintf("--command-timeout=%us", timeout);
-    const char *argv[ARGV_MAX] = {
-        KP_ETCDCTL, ip6 ? "--endpoints=https://[::1]:2379" : "--endpoints=https://127.0.0.1:2379",
-        "--dial-timeout=3s", limit};
-    size_t n = 4;
+    argv[n++] = KP_ETCDCTL;
+    argv[n++] = ip6 ? "--endpoints=https://[::1]:2379" : "--endpoints=https://127.0.0.1:2379";
+    argv[n++] = "--dial-timeout=3s";
+    argv[n++] = limit;
     for (size_t i = 0; i < KP_COUNT(external); i++)
         argv[n++] = keys[i];
     for (size_t i = 0; args[i] && n + 1 < ARGV_MAX; i++)
         argv[n++] = args[i];
+    argv[n] = NULL;
+}
+
+int kp_etcd_ctl(struct kp_site *site, struct kp_site_node *node, const char *const *args,
+                unsigned timeout, int *status, char **out, struct kp_err *err)
+{
+    kp_auto_free char *limit = kp_asprintf("--command-timeout=%us", timeout);
+    const char *argv[ARGV_MAX];
+    add_etcdctl(argv, 0, site, node, limit, args);
     return kp_ask(site, node, argv, timeout + COMMAND_S, status, out, err);
+}
+
+int kp_etcd_count_lines(struct kp_site *site, struct kp_site_node *node, const char *const *args,
+                        const char *pattern, uint64_t *lines, struct kp_err *err)
+{
+    // What etcd says stays on the node: only the number leaves it.
+    static const char script[] =
+        "p=$1; shift; { s=$({ { \"$@\"; echo $? >&3; } | grep -ac -e \"$p\" >&4; } 3>&1); } 4>&1;"
+        " exit \"$s\"";
+    kp_auto_free char *limit = kp_asprintf("--command-timeout=%us", COUNT_S);
+    kp_auto_free char *said = NULL;
+    const char *argv[ARGV_MAX] = {"/bin/sh", "-c", script, "sh", pattern};
+    add_etcdctl(argv, 5, site, node, limit, args);
+    if (kp_ask(site, node, argv, COUNT_S + COMMAND_S, NULL, &said, err) < 0)
+        return -1;
+    if (kp_parse_u64(kp_slice_trim(kp_slice_of(said)), UINT32_MAX, lines))
+        return 0;
+    return kp_fail_as(err, KP_FAILED, "bad_reply", "etcdctl's answer is not understood");
 }
 
 int kp_etcd_is_healthy(struct kp_site *site, struct kp_site_node *node, bool *healthy,

@@ -54,6 +54,11 @@ char *kp_etcd_url(const struct kp_node *node, unsigned port);
  * error. *out (may be NULL): kp_free. */
 KP_CHECK int kp_etcd_ctl(struct kp_site *site, struct kp_site_node *node, const char *const *argv,
                          unsigned timeout, int *status, char **out, struct kp_err *err);
+/* How many lines of etcdctl's answer have the pattern (of grep); the answer itself does not leave
+ * the node. */
+KP_CHECK int kp_etcd_count_lines(struct kp_site *site, struct kp_site_node *node,
+                                 const char *const *argv, const char *pattern, uint64_t *lines,
+                                 struct kp_err *err);
 /* Its own member answers and sees a quorum (a linearizable read). */
 KP_CHECK int kp_etcd_is_healthy(struct kp_site *site, struct kp_site_node *node, bool *healthy,
                                 struct kp_err *err);

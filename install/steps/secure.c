@@ -1,21 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "install/steps/secure.h"
 #include "install/steps/settings.h"
+#include "install/steps/encryption.h"
 
 #include "install/steps/secure_network.h"
 
-#include "core/base64.h"
 #include "core/file.h"
-
-#include <openssl/rand.h>
 
 #define AUDIT_POLICY KP_SECURE_FOLDER "/audit-policy.yaml"
 #define ADMISSION KP_SECURE_FOLDER "/admission.yaml"
-#define ENCRYPTION KP_SECURE_FOLDER "/encryption.yaml"
 #define KUBELET_CONFIG "/var/lib/kubelet/config.yaml"
-#define KEPT_ENCRYPTION "encryption.yaml" /* in the state folder */
-#define KEY_SIZE 32                       /* of secretbox */
-#define ENCRYPTION_MAX ((size_t)64 << 10)
 
 /* Namespaces of parts that must touch the node. */
 static const char *const own_namespaces[] = {"kube-system",        "kube-flannel",
@@ -74,7 +68,7 @@ void kp_secure_vars(struct kp_vars *vars, const struct kp_site *site)
     if (security->audit)
         add_audit(vars, site);
     if (security->encryption)
-        kp_settings_arg(vars, site, "api", "encryption-provider-config", ENCRYPTION);
+        kp_settings_arg(vars, site, "api", "encryption-provider-config", KP_ENCRYPTION_FILE);
     if (security->pod_security != KP_POD_SECURITY_OFF)
         kp_settings_arg(vars, site, "api", "admission-control-config-file", ADMISSION);
 }
@@ -83,29 +77,22 @@ void kp_secure_vars(struct kp_vars *vars, const struct kp_site *site)
 
 static int make_encryption(char **out, struct kp_err *err)
 {
-    kp_auto(kp_vars) vars = kp_vars_new();
-    uint8_t key[KEY_SIZE];
-    if (RAND_bytes(key, sizeof(key)) != 1)
-        return kp_fail(err, KP_FAILED, "no randomness");
-    char *text = kp_base64(key, sizeof(key));
-    kp_vars_flag(vars, "secretbox", true);
-    kp_vars_add_pair(vars, "keys", "key1", text);
-    int result = kp_render(out, "encryption.yaml", vars, err);
-    explicit_bzero(key, sizeof(key));
-    kp_free_secret(text, strlen(text));
-    return result;
+    kp_auto_value(kp_encryption_keys) keys = {0};
+    if (kp_encryption_add_key(&keys, err) < 0)
+        return -1;
+    return kp_encryption_render(out, &keys, err);
 }
 
 /* What a control plane has, where this host has nothing: another admin host takes over. */
 static int fetch_encryption(struct kp_site *site, char **out, struct kp_err *err)
 {
     for (size_t i = 0; i < site->node_count && !*out; i++) {
-        kp_auto_value(kp_buf) text = KP_BUF_SECRET(ENCRYPTION_MAX);
+        kp_auto_value(kp_buf) text = KP_BUF_SECRET(KP_ENCRYPTION_MAX);
         bool found;
         if (!kp_is_control_plane(&site->nodes[i]) || site->nodes[i].failed)
             continue;
-        if (kp_session_get(site->nodes[i].session, ENCRYPTION, &text, &found, err) < 0)
-            return kp_wrap(err, "%s: read " ENCRYPTION, site->nodes[i].node->name);
+        if (kp_session_get(site->nodes[i].session, KP_ENCRYPTION_FILE, &text, &found, err) < 0)
+            return kp_wrap(err, "%s: read " KP_ENCRYPTION_FILE, site->nodes[i].node->name);
         if (found && text.len)
             *out = kp_strndup(text.data, text.len);
     }
@@ -115,7 +102,7 @@ static int fetch_encryption(struct kp_site *site, char **out, struct kp_err *err
 /* The file as it is or shall be on all control planes, kept here before any of them gets it. */
 int kp_secure_keep_keys(struct kp_site *site, struct kp_site_node *none, struct kp_err *err)
 {
-    kp_auto_free char *path = kp_path_join(site->state_folder, KEPT_ENCRYPTION);
+    kp_auto_free char *path = kp_path_join(site->state_folder, KP_ENCRYPTION_KEPT);
     char *text = NULL;
     (void)none;
     if (!site->inventory->security.encryption || site->dry_run || kp_file_exists(path))
@@ -133,17 +120,17 @@ int kp_secure_keep_keys(struct kp_site *site, struct kp_site_node *none, struct 
 /* Secrets that were written with a key need that key: what a control plane has stays. */
 static int place_encryption(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
-    kp_auto_free char *path = kp_path_join(site->state_folder, KEPT_ENCRYPTION);
+    kp_auto_free char *path = kp_path_join(site->state_folder, KP_ENCRYPTION_KEPT);
     char *text = NULL;
     size_t len = 0;
     bool there;
-    if (kp_have_file(node, ENCRYPTION, &there, err) < 0)
+    if (kp_have_file(node, KP_ENCRYPTION_FILE, &there, err) < 0)
         return -1;
     if (there)
         return 0;
-    if (!site->dry_run && kp_file_read(path, ENCRYPTION_MAX, &text, &len, err) < 0)
+    if (!site->dry_run && kp_file_read(path, KP_ENCRYPTION_MAX, &text, &len, err) < 0)
         return -1;
-    int result = kp_place_secret(site, node, ENCRYPTION, text ? text : "", NULL, err);
+    int result = kp_place_secret(site, node, KP_ENCRYPTION_FILE, text ? text : "", NULL, err);
     if (text)
         kp_free_secret(text, len);
     return result;

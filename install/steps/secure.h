@@ -11,6 +11,9 @@
 #include "install/steps/common.h"
 
 #define KP_SECURE_FOLDER "/etc/kubernetes/kpack"
+#define KP_ENCRYPTION_FILE KP_SECURE_FOLDER "/encryption.yaml"
+#define KP_ENCRYPTION_KEPT "encryption.yaml" /* in the state folder */
+#define KP_ENCRYPTION_MAX ((size_t)64 << 10)
 #define KP_AUDIT_FOLDER "/var/log/kubernetes/audit"
 
 /* Lists and flags for the templates kubeadm-init and kubelet-config. */

@@ -63,3 +63,22 @@ int kp_static_pod_restart(struct kp_site *site, struct kp_site_node *node, const
         return kp_wrap(err, "stop %s", name);
     return kp_static_pod_await(site, node, name, before, 0, err);
 }
+
+int kp_static_pod_anew(struct kp_site *site, struct kp_site_node *node, const char *name,
+                       const char *word, struct kp_err *err)
+{
+    // A name that begins with a dot is none to the kubelet.
+    static const char script[] =
+        "set -eu; cd \"$1\"; f=$2.yaml n=.kpack-$2; cp -a \"$f\" \"$n\";"
+        " sed -e '/^    kpack.internal\\/anew:/d' "
+        "-e \"s|^  annotations:\\$|&\\n    kpack.internal/anew: \\\"$3\\\"|\" \"$f\" >\"$n\";"
+        " grep -qF \"$3\" \"$n\"; mv -f \"$n\" \"$f\"; sync";
+    const char *argv[] = {"/bin/sh", "-c", script, "sh", KP_STATIC_PODS_FOLDER, name, word, NULL};
+    kp_auto_free char *before = NULL;
+    kp_step_note(site, node, "%s starts anew", name);
+    if (kp_static_pod_find(site, node, name, &before, err) < 0)
+        return -1;
+    if (kp_ask(site, node, argv, 60, NULL, NULL, err) < 0)
+        return kp_wrap(err, "mark %s to be made anew", name);
+    return kp_static_pod_await(site, node, name, before, 0, err);
+}

@@ -16,3 +16,7 @@ KP_CHECK int kp_static_pod_await(struct kp_site *site, struct kp_site_node *node
 /* Ends the process, and waits for the next: of a static pod that is all a restart needs. */
 KP_CHECK int kp_static_pod_restart(struct kp_site *site, struct kp_site_node *node,
                                    const char *name, struct kp_err *err);
+/* Makes the pod anew by a word in its manifest: what reads files only at its start reads them
+ * again. No back-off of the kubelet's, which counts what ends, is in the way. */
+KP_CHECK int kp_static_pod_anew(struct kp_site *site, struct kp_site_node *node, const char *name,
+                                const char *word, struct kp_err *err);

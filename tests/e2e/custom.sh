@@ -1,0 +1,172 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# What a site changes of Kubernetes' own configuration: seen in effect on a new cluster; three of
+# the settings changed while it runs, an argument that the API server refuses among them; the keys
+# of the Secrets rotated, cut off midway. Needs root. Run: tests/e2e/custom.sh
+# shellcheck disable=SC2016 # single quotes: for the shells of the nodes
+set -euo pipefail
+shopt -s inherit_errexit
+# shellcheck source=tests/lib/e2e.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/e2e.sh"
+
+CLUSTER=custom
+INVENTORY=
+
+k() { kinstall "$@" --key "$PUB" -i "$INVENTORY"; }
+apply() { k apply --bundle "$BUNDLE" >"$WORK/out" 2>&1; }
+on() { "$SITE" run "$@"; }
+
+# The inventory of the lab with what a site may say; its ssh and nodes are the lab's own.
+write_inventory() {
+    INVENTORY=$WORK/hosts.yaml
+    "$SITE" hosts-yaml --cluster "$CLUSTER" >"$WORK/lab.yaml"
+    mkdir -p "$WORK/patches"
+    printf 'metadata:\n  annotations:\n    site/patched: "yes"\n' >"$WORK/patches/kube-scheduler0+merge.yaml"
+    python3 - "$WORK/lab.yaml" "$INVENTORY" <<'END'
+import re, sys
+text = open(sys.argv[1]).read()
+text = re.sub(r"(?m)^kubernetes:\n((?:  .*\n)+)", lambda m: "kubernetes:\n" + m.group(1) + """\
+  patches: patches
+  feature_gates: {NodeSwap: false}
+  apiserver:
+    args: {event-ttl: 2h0m0s}
+    volumes: [{name: site, host_path: /srv/site, mount_path: /srv/site}]
+  controller_manager: {args: {terminated-pod-gc-threshold: "100"}}
+  scheduler: {args: {v: "3"}}
+  kube_proxy: {iptables: {minSyncPeriod: 2s}}
+""", text, count=1)
+text = re.sub(r"(name: w1,)", r"\1 groups: small,", text)
+text += """
+etcd: {args: {auto-compaction-retention: "8"}}
+sysctls: {net.core.somaxconn: 2048}
+groups:
+  small:
+    labels: {size: small}
+    annotations: {site/note: "a small one"}
+    kubelet: {maxPods: 40}
+"""
+open(sys.argv[2], "w").write(text)
+END
+}
+
+change() { sed -i "$1" "$INVENTORY"; }
+has_arg() { on cp1 -- sh -c 'tr "\0" "\n" </proc/$(pidof '"$1"')/cmdline' | grep -cxF -e "$2"; }
+kubelet_of() { kubectl get --raw "/api/v1/nodes/$1/proxy/configz" | jq -r ".kubeletconfig.$2"; }
+started() { on "$1" -- systemctl show -P ExecMainStartTimestampMonotonic kubelet; }
+
+test_refused() {
+    part "what cannot be is named before any node is reached"
+    cp "$INVENTORY" "$WORK/good.yaml"
+    change 's/event-ttl/profiling/'
+    refused 2 k check --bundle "$BUNDLE"
+    contains "argument" "$OUTPUT" "hosts.yaml:" "decided by security.profiling"
+    cp "$WORK/good.yaml" "$INVENTORY"
+    change 's/groups: small,/groups: smal,/'
+    refused 2 k check --bundle "$BUNDLE"
+    contains "group" "$OUTPUT" "no group smal" "did you mean 'small'"
+    cp "$WORK/good.yaml" "$INVENTORY"
+    echo '- op: x' >"$WORK/patches/etcd+json.yaml"
+    refused 2 k check --bundle "$BUNDLE"
+    contains "patch" "$OUTPUT" "patches/etcd+json.yaml:1" "operation"
+    rm "$WORK/patches/etcd+json.yaml"
+    change 's/somaxconn: 2048/nosuchthing: 1/'
+    refused 1 k check --bundle "$BUNDLE"
+    contains "sysctl" "$OUTPUT" "net.core.nosuchthing cannot be set"
+    cp "$WORK/good.yaml" "$INVENTORY"
+}
+
+test_install() {
+    part "a cluster with settings of its site"
+    apply || fail "install: $(tail -n 40 "$WORK/out")"
+    fetch_kubectl
+    expect "API server" 1 "$(has_arg kube-apiserver --event-ttl=2h0m0s)"
+    expect "gate" 1 "$(has_arg kube-apiserver --feature-gates=NodeSwap=false)"
+    expect "controllers" 1 "$(has_arg kube-controller-manager --terminated-pod-gc-threshold=100)"
+    expect "etcd" 1 "$(has_arg etcd --auto-compaction-retention=8)"
+    expect "volume" /srv/site "$(kubectl -n kube-system get pod kube-apiserver-cp1 -o json | jq -r '.spec.volumes[] | select(.name == "site") | .hostPath.path')"
+    expect "kubeadm's patch" yes "$(kubectl -n kube-system get pod kube-scheduler-cp1 -o json | jq -r '.metadata.annotations["site/patched"]')"
+    expect "w1's pods" 40 "$(kubelet_of w1 maxPods)"
+    expect "cp1's pods" 110 "$(kubelet_of cp1 maxPods)"
+    expect "label, annotation" "small a small one" "$(kubectl get node w1 -o json | jq -r '.metadata | .labels.size + " " + .annotations["site/note"]')"
+    expect "sysctl" 2048 "$(on w1 -- sysctl -n net.core.somaxconn)"
+    expect "kube-proxy" 2s "$(kubectl -n kube-system get cm kube-proxy -o json | jq -r '.data["config.conf"]' | sed -n 's/.*minSyncPeriod: //p' | sed -n 1p)"
+    apply || fail "again: $(tail -n 40 "$WORK/out")"
+    contains "second run" "$(cat "$WORK/out")" "nothing had to be changed"
+}
+
+test_change() {
+    part "three settings changed on the running cluster; plan shows each, and no other kubelet restarts"
+    local cp1 w1
+    cp1=$(started cp1) w1=$(started w1)
+    change 's/event-ttl: 2h0m0s/event-ttl: 3h0m0s/; s/maxPods: 40/maxPods: 50/; s/somaxconn: 2048/somaxconn: 4096/'
+    k plan --bundle "$BUNDLE" >"$WORK/plan" 2>&1 || fail "plan: $(cat "$WORK/plan")"
+    contains "plan" "$(cat "$WORK/plan")" 'event-ttl: "3h0m0s"' '"maxPods": 50' somaxconn=4096
+    apply || fail "change: $(tail -n 40 "$WORK/out")"
+    expect "API server" 1 "$(has_arg kube-apiserver --event-ttl=3h0m0s)"
+    expect "w1's pods" 50 "$(kubelet_of w1 maxPods)"
+    expect "sysctl" 4096 "$(on w1 -- sysctl -n net.core.somaxconn)"
+    expect "cp1's kubelet went on" "$cp1" "$(started cp1)"
+    [[ $w1 != "$(started w1)" ]] || fail "w1's kubelet was not restarted"
+    kubectl -n kube-system get cm kubeadm-config -o json | grep -q 3h0m0s || fail "the cluster does not know for those that join"
+    apply || fail "again: $(tail -n 40 "$WORK/out")"
+    contains "second run" "$(cat "$WORK/out")" "nothing had to be changed"
+}
+
+test_bad() {
+    part "an argument that the scheduler refuses: named, and it gets back what it had"
+    change 's/v: "3"/no-such-flag: "3"/'
+    refused 1 apply
+    contains "said" "$(cat "$WORK/out")" kube-scheduler "has what it had before"
+    soon 60 has_arg kube-scheduler --v=3 >/dev/null || fail "the scheduler does not run as before"
+    change 's/no-such-flag: "3"/v: "3"/'
+    apply || fail "corrected: $(tail -n 40 "$WORK/out")"
+    expect "unready pods" "" "$(unready_pods)"
+}
+
+# How many Secrets the key has encrypted; all of them: same.
+counts() { k encryption status --json | jq -r '.secrets as $n | [.keys[] | .key + "=" + (if .secrets == $n then "all" else (.secrets | tostring) end)] | join(" ")'; }
+
+rotate_killed_at() { # PATTERN OF THE JOURNAL
+    local deadline=$((SECONDS + 300))
+    (
+        export HOME=$WORK/home XDG_CONFIG_HOME=$WORK/config XDG_CACHE_HOME=$CACHE
+        exec "$SITE" exec -- "$PREFIX/libexec/kpack/$ARCH/kinstall" encryption rotate --key "$PUB" -i "$INVENTORY"
+    ) </dev/null >"$WORK/killed" 2>&1 &
+    local pid=$!
+    until grep -q "$1" "$WORK/$CLUSTER.state/journal.jsonl"; do
+        kill -0 "$pid" 2>/dev/null || fail "the rotation ended before \"$1\": $(cat "$WORK/killed")"
+        ((SECONDS < deadline)) || fail "no \"$1\": $(cat "$WORK/killed")"
+        sleep 0.05
+    done
+    kill -KILL "$pid"
+    wait "$pid" 2>/dev/null || true
+}
+
+test_rotate() {
+    part "the key of the Secrets rotated, killed amid it; every Secret is written with the new one"
+    kubectl create secret generic pass --from-literal=word=nightingale >/dev/null
+    expect "before" "key1=all" "$(counts)"
+    rotate_killed_at '"step":"encryption-write"'
+    k encryption rotate >"$WORK/rotate" 2>&1 || fail "rotate: $(cat "$WORK/rotate")"
+    contains "rotate" "$(cat "$WORK/rotate")" "going on with the rotation to key2" "encrypted with key2"
+    expect "after" "key2=all" "$(counts)"
+    ! on cp1 -- grep -q key1 /etc/kubernetes/kpack/encryption.yaml || fail "the old key is still there"
+    expect "the Secret" nightingale "$(kubectl get secret pass -o json | jq -r .data.word | base64 -d)"
+    expect "kept for old snapshots" 600 "$(stat -c %a "$WORK/$CLUSTER.state/encryption-retired.yaml")"
+    apply || fail "again: $(tail -n 40 "$WORK/out")"
+    contains "second run" "$(cat "$WORK/out")" "nothing had to be changed"
+}
+
+e2e_begin custom
+upstream_up
+shared_bundle
+"$SITE" up --node cp1=10.77.0.11 --node w1=10.77.0.12
+eval "$("$SITE" env)"
+write_inventory
+test_refused
+test_install
+test_change
+test_bad
+test_rotate
+part end
