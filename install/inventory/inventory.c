@@ -53,9 +53,20 @@ static int check_addresses(const struct kp_reading *reading, const struct kp_yam
     return 0;
 }
 
+static int check_pki(const struct kp_reading *reading, const struct kp_yaml *root)
+{
+    const struct kp_inventory *v = reading->inventory;
+    const struct kp_yaml *at = kp_yaml_get(root, "pki");
+    if (!v->pki.certificate != !v->pki.key)
+        return kp_yaml_fail(at, reading->err, "certificate and key go together");
+    if (v->pki.requested && v->pki.certificate)
+        return kp_yaml_fail(at, reading->err, "either certificate and key, or requested");
+    return 0;
+}
+
 /* What several keys say together. */
 static int (*const checks[])(const struct kp_reading *reading, const struct kp_yaml *root) = {
-    kp_network_settle, check_endpoint, check_etcd, check_addresses, kp_custom_settle};
+    kp_network_settle, check_endpoint, check_etcd, check_addresses, check_pki, kp_custom_settle};
 
 static int read_root(const struct kp_reading *reading, const struct kp_yaml *root)
 {

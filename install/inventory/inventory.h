@@ -89,6 +89,10 @@ struct kp_inventory {
     size_t sysctl_count;
     struct kp_group *groups;
     size_t group_count;
+    struct { /* the cluster's CA, where it is one of the site's (install/steps/site_ca.h) */
+        const char *certificate, *key; /* files */
+        bool requested;                /* signed by the site: kinstall certs request, accept */
+    } pki;
     struct kp_security security;
     struct kp_etcd_options etcd;
     unsigned parallel; /* nodes at once in one step; default 20 */

@@ -505,6 +505,28 @@ static const struct kp_key etcd_keys[] = {
     {.name = NULL}};
 static const struct kp_section etcd_section = {.name = "etcd", .keys = etcd_keys};
 
+static const struct kp_key pki_keys[] = {
+    {.name = "certificate",
+     .type = KP_KEY_PATH,
+     INVENTORY(pki.certificate),
+     .what =
+         "the site's CA that is to be the cluster's: its certificate (PEM), then what signed it, "
+         "up to the root; kubeadm signs with it",
+     .shown = "kubeadm makes one"},
+    {.name = "key",
+     .type = KP_KEY_PATH,
+     INVENTORY(pki.key),
+     .what = "its key (PEM, no password, mode 0600); it goes to the control planes",
+     .shown = "needed with `certificate`"},
+    {.name = "requested",
+     .type = KP_KEY_BOOL,
+     INVENTORY(pki.requested),
+     .fallback = "false",
+     .what = "instead of the two: `kinstall certs request` writes a request for a CA below the "
+             "site's, `kinstall certs accept FILE` takes in what was signed"},
+    {.name = NULL}};
+static const struct kp_section pki_section = {.keys = pki_keys};
+
 static const struct kp_key root_keys[] = {
     {.name = "cluster",
      .type = KP_KEY_TEXT,
@@ -533,6 +555,7 @@ static const struct kp_key root_keys[] = {
      .section = &security_section,
      .what = "what is on by default, and the ways out, see below",
      .shown = ""},
+    {.name = "pki", .type = KP_KEY_SECTION, .section = &pki_section},
     {.name = "etcd",
      .type = KP_KEY_SECTION,
      .section = &etcd_section,

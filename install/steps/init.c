@@ -9,6 +9,7 @@
 #include "install/steps/network.h"
 #include "install/steps/secure.h"
 #include "install/steps/settings.h"
+#include "install/steps/site_ca.h"
 
 #define STEP "kubeadm-init"
 #define MANIFEST "/etc/kubernetes/manifests/kube-apiserver.yaml"
@@ -120,6 +121,8 @@ static int apply_init(struct kp_site *site, struct kp_site_node *node, struct kp
     if (result == 0)
         result = kp_endpoint_before_init(site, node, err);
     if (result == 0)
+        result = kp_site_ca_before_init(site, node, err);
+    if (result == 0)
         result = kp_kubeadm_run(site, node, &task, config, err);
     explicit_bzero(secret, sizeof(secret));
     explicit_bzero(token, strlen(token));
@@ -145,6 +148,10 @@ const struct kp_step kp_steps_init[] = {
      .phase = "init",
      .nodes = KP_STEP_CONTROL_PLANES,
      .apply = kp_secure_files},
+    {.name = "site-ca",
+     .phase = "init",
+     .nodes = KP_STEP_CONTROL_PLANES,
+     .apply = kp_site_ca_place},
     {.name = "settings", .phase = "init", .nodes = KP_STEP_ALL, .apply = kp_settings_prepare},
     {.name = STEP,
      .phase = "init",

@@ -9,6 +9,7 @@
 #include "install/steps/proxy.h"
 #include "install/steps/secure.h"
 #include "install/steps/settings.h"
+#include "install/steps/site_ca.h"
 #include "install/steps/etcd.h"
 
 #include <openssl/rand.h>
@@ -177,6 +178,7 @@ static void cluster_vars(struct kp_vars *vars, const struct kp_site *site)
     kp_vars_flag(vars, "protect_kernel", kp_kernel_protect(site));
     add_sans(vars, site);
     kp_secure_vars(vars, site);
+    kp_site_ca_vars(vars, site);
     kp_settings_vars(vars, site);
     mask_vars(vars, inventory);
     proxy_vars(vars, site);

@@ -2,6 +2,7 @@
 #include "install/steps/settings.h"
 
 #include "install/steps/kubeadm.h"
+#include "install/steps/site_ca.h"
 
 #define TEXT_MAX ((size_t)8 << 20)
 #define GATES_MAX ((size_t)16 << 10)
@@ -86,7 +87,7 @@ void kp_settings_vars(struct kp_vars *vars, const struct kp_site *site)
         kp_auto_free char *gates = gates_of(site->inventory, component);
         kp_auto_free char *set = kp_asprintf("%s_section", components[i].name);
         bool some = component->arg_count || component->mount_count || gates[0] ||
-                    !site->inventory->security.profiling;
+                    !site->inventory->security.profiling || kp_site_ca_wanted(site->inventory);
         kp_vars_flag(vars, set, some);
         for (size_t j = 0; j < component->arg_count; j++)
             add_arg(vars, components[i].name, component->args[j].key, component->args[j].value);

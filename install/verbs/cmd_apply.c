@@ -9,6 +9,7 @@
 #include "install/report.h"
 #include "install/site.h"
 #include "install/steps/mark.h"
+#include "install/steps/site_ca.h"
 #include "install/steps/upgrade.h"
 
 #include <stdio.h>
@@ -45,7 +46,8 @@ static int check_nodes(struct kp_open_site *open, const struct options *options,
     struct kp_site *site = kp_site_of(open);
     kp_auto_value(kp_findings) findings = {0};
     double start = kp_now();
-    if (kp_site_connect(open, err) < 0 || kp_holdings_find(site, err) < 0)
+    if (kp_site_ca_check(site, err) < 0 || kp_site_connect(open, err) < 0 ||
+        kp_holdings_find(site, err) < 0)
         return -1;
     kp_preflight(site, &findings);
     if (findings.errors) {

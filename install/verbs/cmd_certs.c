@@ -9,6 +9,7 @@
 #include "install/site.h"
 #include "install/steps/common.h"
 #include "install/steps/renew.h"
+#include "install/steps/site_ca.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -22,6 +23,7 @@
 struct options {
     struct kp_site_options site;
     uint64_t days, node_timeout;
+    const char *output;
     bool plan;
 };
 
@@ -31,12 +33,14 @@ static const struct kp_option option_table[] = {
      "check: what ends within so many days counts as a fault (30); renew: only that (all)", 36500},
     {"plan", 0, KP_OPT_FLAG, offsetof(struct options, plan), NULL,
      "renew: show what would be done; changes nothing", 0},
+    {"output", 'o', KP_OPT_TEXT, offsetof(struct options, output), "FILE",
+     "request: where to write it; standard output if not given", 0},
     {"node-timeout", 0, KP_OPT_NUMBER, offsetof(struct options, node_timeout), "SECONDS",
      "renew: how long a changed node may take to be well; default 300", 86400},
     {.name = NULL},
 };
 
-static const char *const own[] = {"mirror-ca.pem", "mirror.pem", "etcd/ca.pem"};
+static const char *const own[] = {"mirror-ca.pem", "mirror.pem", "etcd/ca.pem", "site-ca.pem"};
 
 struct checking {
     json_t *list;
@@ -215,14 +219,49 @@ static int run_renew(const struct options *options, struct kp_err *err)
     return end_renewal(site, options, result, err);
 }
 
+/* Of this host alone: no node is asked. */
+static int run_request(const struct options *options, struct kp_err *err)
+{
+    kp_auto(kp_inventory) inventory = NULL;
+    kp_auto_free char *csr = NULL;
+    if (!options->site.inventory)
+        return kp_fail(err, KP_USAGE, "--inventory FILE is missing");
+    if (kp_inventory_load(&inventory, options->site.inventory, err) < 0 ||
+        kp_site_ca_request(&csr, inventory, err) < 0)
+        return -1;
+    if (options->output)
+        return kp_file_write_atomic(options->output, kp_slice_of(csr), 0644, err);
+    fputs(csr, stdout);
+    return 0;
+}
+
+static int run_accept(const struct options *options, const char *path, struct kp_err *err)
+{
+    kp_auto(kp_inventory) inventory = NULL;
+    if (!options->site.inventory)
+        return kp_fail(err, KP_USAGE, "--inventory FILE is missing");
+    if (!path)
+        return kp_fail(err, KP_USAGE, "the signed certificate is missing: certs accept FILE");
+    if (kp_inventory_load(&inventory, options->site.inventory, err) < 0 ||
+        kp_site_ca_accept(inventory, path, err) < 0)
+        return -1;
+    printf("the next cluster of %s gets this CA\n", options->site.inventory);
+    return 0;
+}
+
 static int run_certs(void *user, int argc, char **argv, struct kp_err *err)
 {
     const struct options *options = user;
-    (void)argc;
+    if (argc > 1 && strcmp(argv[0], "accept") != 0)
+        return kp_fail(err, KP_USAGE, "certs %s takes no more words", argv[0]);
+    if (strcmp(argv[0], "request") == 0)
+        return run_request(options, err);
+    if (strcmp(argv[0], "accept") == 0)
+        return run_accept(options, argc > 1 ? argv[1] : NULL, err);
     if (strcmp(argv[0], "renew") == 0)
         return run_renew(options, err);
     if (strcmp(argv[0], "check") != 0)
-        return kp_fail(err, KP_USAGE, "check or renew is needed, not %s", argv[0]);
+        return kp_fail(err, KP_USAGE, "check, renew, request or accept is needed, not %s", argv[0]);
     if (options->plan || options->node_timeout)
         return kp_fail(err, KP_USAGE, "--plan and --node-timeout are of certs renew");
     return run_check(options, err);
@@ -230,9 +269,9 @@ static int run_certs(void *user, int argc, char **argv, struct kp_err *err)
 
 const struct kp_command kp_cmd_certs = {
     "certs",
-    "check|renew",
+    "check|renew|request|accept [FILE]",
     1,
-    1,
+    2,
     "every certificate of every node and when it ends; renew: made anew, node by node",
     "check: exit code 1 where one ends within --days. Kubernetes' own, those inside kubeconfigs, "
     "the "

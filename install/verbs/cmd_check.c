@@ -3,6 +3,7 @@
 #include "install/audit/holdings.h"
 #include "install/check/preflight.h"
 #include "install/site.h"
+#include "install/steps/site_ca.h"
 
 struct options {
     struct kp_site_options site;
@@ -18,7 +19,8 @@ static int run_check(void *user, int argc, char **argv, struct kp_err *err)
     const struct options *options = user;
     kp_auto(kp_open_site) open = NULL;
     if (kp_site_open(&open, &options->site, KP_SITE_APPLY | KP_SITE_READ_ONLY, err) < 0 ||
-        kp_site_connect(open, err) < 0 || kp_holdings_find(kp_site_of(open), err) < 0)
+        kp_site_ca_check(kp_site_of(open), err) < 0 || kp_site_connect(open, err) < 0 ||
+        kp_holdings_find(kp_site_of(open), err) < 0)
         return -1;
     const struct kp_site *site = kp_site_of(open);
     kp_auto_value(kp_findings) findings = {0};

@@ -156,6 +156,8 @@ Test(inventory, says_line_column_and_field)
               "etcd: {args: {v: a}}\n",
          "is for stacked etcd only"},
         {HEAD CP "etcd: {args: {quota-backend-bytes: 1}}\n", "decided by etcd.quota_bytes"},
+        {HEAD CP "pki: {certificate: a}\n", ":4:6: pki: certificate and key go together"},
+        {HEAD CP "pki: {certificate: a, key: b, requested: true}\n", "either certificate and key"},
         {HEAD CP "etcd: {bakup: {}}\n", ":4:8: etcd.bakup: unknown key, did you mean 'backup'?"},
         {HEAD CP "etcd: {backup: {keep: 0}}\n", "whole number from 1 to 1000 is needed, not '0'"},
         {HEAD CP "etcd: {quota_bytes: 9GiB}\n", "size from 64MiB to 8GiB is needed"},
