@@ -3,7 +3,7 @@
 
 #include "core/buf.h"
 
-#define WORDS_MAX 1024
+#define WORDS_MAX 8192
 
 static void add(struct kp_buf *out, bool taken, const char *text)
 {
@@ -21,6 +21,11 @@ char *kp_security_ways_out(const struct kp_security *security)
     add(&out, !security->seccomp_default, "seccomp_default: false");
     add(&out, security->profiling, "profiling: true");
     add(&out, !security->firewall, "firewall: false");
+    add(&out, security->unprotected_kernel, "protect_kernel: false");
+    for (size_t i = 0; i < security->exempt_count; i++) {
+        kp_auto_free char *one = kp_asprintf("pod_security_exempt: %s", security->exempt[i]);
+        add(&out, true, one);
+    }
     return kp_buf_steal(&out);
 }
 

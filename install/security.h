@@ -26,6 +26,7 @@ struct kp_security {
     bool firewall;         /* a node's own, where one is active, gets the rules of its roles */
     const char **api_from; /* who may reach the API server through it; none: everybody */
     size_t api_from_count;
+    bool unprotected_kernel; /* kubelets take what kernel parameters they find, or set them */
 };
 
 /* The network of that name enforces NetworkPolicy: yes, no, or not known (a network of one's own).

@@ -14,6 +14,7 @@ static const char *const swap_words[] = {"off", "keep", NULL};
 static const char *const etcd_modes[] = {"stacked", "external", NULL};
 static const char *const pod_security_words[] = {"off", "baseline", "restricted", NULL};
 static const char *const anonymous_words[] = {"health", "full", NULL};
+static const char *const protect_words[] = {"true", "false", NULL};
 static const char *const tls_words[] = {"1.2", "1.3", NULL};
 
 /* Of a struct kp_node: of each node, and of the defaults for all. */
@@ -414,6 +415,14 @@ static const struct kp_key security_keys[] = {
      INVENTORY(security.profiling),
      .fallback = "false",
      .what = "the components' profiling endpoints"},
+    {.name = "protect_kernel",
+     .type = KP_KEY_WORD,
+     INVENTORY(security.unprotected_kernel),
+     .words = protect_words,
+     .fallback = "true",
+     .what =
+         "kubelets refuse to start on a node whose kernel parameters are not as they want them "
+         "(protectKernelDefaults): `true`, `false`; off by itself where a node cannot have them"},
     {.name = "tls",
      .type = KP_KEY_WORD,
      INVENTORY(security.tls),

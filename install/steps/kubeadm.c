@@ -175,7 +175,8 @@ static void cluster_vars(struct kp_vars *vars, const struct kp_site *site)
     kp_vars_set(vars, "domain", inventory->kubernetes.domain);
     kp_vars_set(vars, "dns", dns);
     kp_vars_flag(vars, "keep_swap", inventory->kubernetes.keep_swap);
-    kp_vars_flag(vars, "protect_kernel", kp_kernel_protect(site));
+    kp_vars_flag(vars, "protect_kernel",
+                 !inventory->security.unprotected_kernel && kp_kernel_protect(site));
     add_sans(vars, site);
     kp_secure_vars(vars, site);
     kp_site_ca_vars(vars, site);

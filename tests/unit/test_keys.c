@@ -88,3 +88,23 @@ Test(keys, kinds_and_defaults_for_people)
         cr_expect_str_eq(fallback, wanted[i].fallback);
     }
 }
+
+/* Every way out that was taken is named; none: nothing. */
+Test(keys, ways_out_are_named)
+{
+    const char *exempt[] = {"legacy", NULL};
+    const struct kp_security none = {.pod_security = KP_POD_SECURITY_BASELINE,
+                                     .audit = true,
+                                     .encryption = true,
+                                     .seccomp_default = true};
+    const struct kp_security all = {.anonymous = true,
+                                    .profiling = true,
+                                    .unprotected_kernel = true,
+                                    .exempt = exempt,
+                                    .exempt_count = 1};
+    kp_auto_free char *nothing = kp_security_ways_out(&none), *text = kp_security_ways_out(&all);
+    cr_expect_str_eq(nothing, "");
+    cr_expect_str_eq(text, "pod_security: off, audit: false, encryption: false, anonymous: full, "
+                           "seccomp_default: false, profiling: true, protect_kernel: false, "
+                           "pod_security_exempt: legacy");
+}
