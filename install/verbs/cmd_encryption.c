@@ -68,28 +68,30 @@ static int run_status(const struct options *options, struct kp_err *err)
                    i == 0 ? "writes" : "reads ", (unsigned long long)with_key,
                    (unsigned long long)all);
     }
-    if (options->site.json) {
-        kp_auto_json out = json_pack("{s:I, s:O}", "secrets", (json_int_t)all, "keys", list);
-        kp_json_print(out);
-    }
-    return 0;
+    if (!options->site.json)
+        return 0;
+    kp_auto_json out = json_pack("{s:I, s:O}", "secrets", (json_int_t)all, "keys", list);
+    return kp_json_end(out, 0, err);
 }
 
-static void print_rotated(const struct kp_site *site, const struct options *options)
+/* Returns result. */
+static int end_rotation(const struct kp_site *site, const struct options *options, int result,
+                        struct kp_err *err)
 {
     if (options->site.json) {
         kp_auto_json nodes = kp_report_nodes(site);
         kp_auto_json out =
-            json_pack("{s:b, s:s, s:s, s:b, s:O}", "ok", true, "cluster", site->inventory->cluster,
-                      "key", site->encryption.key, "plan", (int)options->plan, "nodes", nodes);
-        kp_json_print(out);
-    } else if (options->plan) {
+            json_pack("{s:s, s:s, s:b, s:O}", "cluster", site->inventory->cluster, "key",
+                      site->encryption.key, "plan", (int)options->plan, "nodes", nodes);
+        return kp_json_end(out, result, err);
+    }
+    if (result == 0 && options->plan)
         printf("this is what encryption rotate would do; nothing was changed\n");
-    } else {
+    else if (result == 0)
         printf("every Secret of %s is encrypted with %s; the old key is kept in "
                "encryption-retired.yaml of the state folder, for snapshots made before\n",
                site->inventory->cluster, site->encryption.key);
-    }
+    return result;
 }
 
 static int run_rotate(const struct options *options, struct kp_err *err)
@@ -107,14 +109,14 @@ static int run_rotate(const struct options *options, struct kp_err *err)
     if (again)
         kp_screen_line(site->screen, "going on with the rotation to %s", site->encryption.key);
     kp_journal_note(site->journal, "encryption rotate", NULL, NULL, site->encryption.id);
-    if (kp_steps_run(site, phases, count, err) < 0) {
+    int result = kp_steps_run(site, phases, count, err);
+    if (result < 0) {
         kp_report_failures(site, AGAIN, stderr);
-        return kp_hint(err, AGAIN);
+        kp_hint(err, AGAIN);
+    } else if (!options->plan) {
+        result = kp_encryption_end(site, err);
     }
-    if (!options->plan && kp_encryption_end(site, err) < 0)
-        return -1;
-    print_rotated(site, options);
-    return 0;
+    return end_rotation(site, options, result, err);
 }
 
 static int run_encryption(void *user, int argc, char **argv, struct kp_err *err)

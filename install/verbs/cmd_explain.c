@@ -119,9 +119,10 @@ static int run_explain(void *user, int argc, char **argv, struct kp_err *err)
     kp_keys_each(collect, search);
     if (show(search, err) < 0)
         return -1;
-    if (list)
-        kp_json_print(list);
-    return 0;
+    if (!list)
+        return 0;
+    kp_auto_json out = json_pack("{s:O}", "keys", list);
+    return kp_json_end(out, 0, err);
 }
 
 const struct kp_command kp_cmd_explain = {

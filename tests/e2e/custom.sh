@@ -26,7 +26,8 @@ write_inventory() {
     python3 - "$WORK/lab.yaml" "$INVENTORY" <<'END'
 import re, sys
 text = open(sys.argv[1]).read()
-text = re.sub(r"(?m)^kubernetes:\n((?:  .*\n)+)", lambda m: "kubernetes:\n" + m.group(1) + """\
+text, n = re.subn(r"(?m)^kubernetes: \{(.*)\}$", lambda m: "kubernetes:\n  " + m.group(1).replace(", ignore", "\n  ignore") + """
+  kubelet: {imageGCHighThresholdPercent: 100, evictionHard: {memory.available: 100Mi, nodefs.available: 1%, imagefs.available: 1%}}
   patches: patches
   feature_gates: {NodeSwap: false}
   apiserver:
@@ -34,8 +35,8 @@ text = re.sub(r"(?m)^kubernetes:\n((?:  .*\n)+)", lambda m: "kubernetes:\n" + m.
     volumes: [{name: site, host_path: /srv/site, mount_path: /srv/site}]
   controller_manager: {args: {terminated-pod-gc-threshold: "100"}}
   scheduler: {args: {v: "3"}}
-  kube_proxy: {iptables: {minSyncPeriod: 2s}}
-""", text, count=1)
+  kube_proxy: {iptables: {minSyncPeriod: 2s}}""", text, count=1)
+assert n == 1
 text = re.sub(r"(name: w1,)", r"\1 groups: small,", text)
 text += """
 etcd: {args: {auto-compaction-retention: "8"}}
@@ -108,7 +109,7 @@ test_change() {
     expect "sysctl" 4096 "$(on w1 -- sysctl -n net.core.somaxconn)"
     expect "cp1's kubelet went on" "$cp1" "$(started cp1)"
     [[ $w1 != "$(started w1)" ]] || fail "w1's kubelet was not restarted"
-    kubectl -n kube-system get cm kubeadm-config -o json | grep -q 3h0m0s || fail "the cluster does not know for those that join"
+    contains "the cluster, for those that join" "$(kubectl -n kube-system get cm kubeadm-config -o json)" 3h0m0s
     apply || fail "again: $(tail -n 40 "$WORK/out")"
     contains "second run" "$(cat "$WORK/out")" "nothing had to be changed"
 }
