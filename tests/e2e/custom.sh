@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # What a site changes of Kubernetes' own configuration: seen in effect on a new cluster; three of
-# the settings changed while it runs, an argument that the API server refuses among them; the keys
-# of the Secrets rotated, cut off midway. Needs root. Run: tests/e2e/custom.sh
+# the settings changed while it runs; the keys of the Secrets rotated, cut off midway. long: an
+# argument that a component refuses, a kubelet's field that it refuses, and a CA of the site. Needs
+# root. Run: tests/e2e/custom.sh [long]
 # shellcheck disable=SC2016 # single quotes: for the shells of the nodes
 set -euo pipefail
 shopt -s inherit_errexit
@@ -125,6 +126,43 @@ test_bad() {
     expect "unready pods" "" "$(unready_pods)"
 }
 
+test_bad_kubelet() {
+    part "a field that the kubelet refuses: named, and it gets back what it had"
+    change 's/maxPods: 40/maxPods: -7/'
+    refused 1 apply
+    contains "said" "$(cat "$WORK/out")" "w1" "has what it had before"
+    soon 60 kubelet_has w1 maxPods 40 || fail "w1's kubelet does not run as before"
+    change 's/maxPods: -7/maxPods: 41/'
+    apply || fail "corrected: $(tail -n 40 "$WORK/out")"
+    expect "w1's pods" 41 "$(kubelet_of w1 maxPods)"
+}
+kubelet_has() { [[ $(kubelet_of "$1" "$2") == "$3" ]]; }
+
+# A CA of the site's own, which signs what kinstall asks for.
+test_ca() {
+    part "the cluster's CA is one that the site's CA has signed"
+    printf 'pki: {requested: true}\n' >>"$INVENTORY"
+    refused 5 k check --bundle "$BUNDLE"
+    contains "nothing taken in" "$OUTPUT" "certs request"
+    openssl req -x509 -newkey rsa:2048 -nodes -keyout "$WORK/root.key" -out "$WORK/root.pem" -days 3650 -subj "/CN=the site" \
+        -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign 2>/dev/null
+    k certs request -o "$WORK/ca.csr"
+    openssl x509 -req -in "$WORK/ca.csr" -CA "$WORK/root.pem" -CAkey "$WORK/root.key" -CAcreateserial -days 1800 \
+        -copy_extensions copyall -out "$WORK/signed.pem" 2>/dev/null
+    refused 2 k certs accept "$WORK/signed.pem"
+    contains "no root" "$OUTPUT" "up to the root"
+    cat "$WORK/signed.pem" "$WORK/root.pem" >"$WORK/chain.pem"
+    k certs accept "$WORK/chain.pem" >/dev/null
+    apply || fail "install: $(tail -n 40 "$WORK/out")"
+    fetch_kubectl
+    on cp1 -- cat /etc/kubernetes/pki/apiserver.crt >"$WORK/served.pem"
+    openssl verify -CAfile "$WORK/root.pem" -untrusted "$WORK/signed.pem" "$WORK/served.pem" >/dev/null || fail "the API server's certificate is not the site's"
+    expect "for clients" 1 "$(on cp1 -- grep -c BEGIN /etc/kubernetes/pki/ca.crt)"
+    expect "for pods" 2 "$(kubectl get cm kube-root-ca.crt -o json | jq -r '.data["ca.crt"]' | grep -c BEGIN)"
+    apply || fail "again: $(tail -n 40 "$WORK/out")"
+    contains "second run" "$(cat "$WORK/out")" "nothing had to be changed"
+}
+
 # How many Secrets the key has encrypted; all of them: same.
 counts() { k encryption status --json | jq -r '.secrets as $n | [.keys[] | .key + "=" + (if .secrets == $n then "all" else (.secrets | tostring) end)] | join(" ")'; }
 
@@ -165,9 +203,14 @@ shared_bundle
 "$SITE" up --node cp1=10.77.0.11 --node w1=10.77.0.12
 eval "$("$SITE" env)"
 write_inventory
-test_refused
-test_install
-test_change
-test_bad
-test_rotate
+if [[ ${1:-} == long ]]; then
+    test_ca
+    test_bad
+    test_bad_kubelet
+else
+    test_refused
+    test_install
+    test_change
+    test_rotate
+fi
 part end
