@@ -311,7 +311,7 @@ int kp_settings_prepare(struct kp_site *site, struct kp_site_node *node, struct 
         return 0;
     if (kp_kubeadm_node_config(&config, site, node, err) < 0)
         return -1;
-    for (int kind = 0; kind < KP_SETTINGS_KINDS; kind++) {
+    for (enum kp_settings kind = 0; kind < KP_SETTINGS_KINDS; kind++) {
         kp_auto_free char *path = kp_settings_path(kind);
         kp_auto_free char *text = kp_settings_text(kind, site, node->node, config);
         if (kp_settings_apply_to(kind, site, node) &&
