@@ -36,7 +36,7 @@ text, n = re.subn(r"(?m)^kubernetes: \{(.*)\}$", lambda m: "kubernetes:\n  " + m
     volumes: [{name: site, host_path: /srv/site, mount_path: /srv/site}]
   controller_manager: {args: {terminated-pod-gc-threshold: "100"}}
   scheduler: {args: {v: "3"}}
-  kube_proxy: {iptables: {minSyncPeriod: 2s}}""", text, count=1)
+  kube_proxy_config: {iptables: {minSyncPeriod: 2s}}""", text, count=1)
 assert n == 1
 text = re.sub(r"(name: w1,)", r"\1 groups: small,", text)
 text += """

@@ -96,7 +96,8 @@ Test(keys, ways_out_are_named)
     const struct kp_security none = {.pod_security = KP_POD_SECURITY_BASELINE,
                                      .audit = true,
                                      .encryption = true,
-                                     .seccomp_default = true};
+                                     .seccomp_default = true,
+                                     .firewall = true};
     const struct kp_security all = {.anonymous = true,
                                     .profiling = true,
                                     .unprotected_kernel = true,
@@ -105,6 +106,7 @@ Test(keys, ways_out_are_named)
     kp_auto_free char *nothing = kp_security_ways_out(&none), *text = kp_security_ways_out(&all);
     cr_expect_str_eq(nothing, "");
     cr_expect_str_eq(text, "pod_security: off, audit: false, encryption: false, anonymous: full, "
-                           "seccomp_default: false, profiling: true, protect_kernel: false, "
+                           "seccomp_default: false, profiling: true, firewall: false, "
+                           "protect_kernel: false, "
                            "pod_security_exempt: legacy");
 }
