@@ -94,7 +94,7 @@ Test(clusternet, kube_proxy_modes)
         enum kp_proxy mode;
         const char *version, *vip, *has, *has_not;
     } table[] = {
-        {KP_PROXY_NFTABLES, "v1.30.14", NULL, "NFTablesProxyMode: true", "strictARP"},
+        {KP_PROXY_NFTABLES, "v1.30.14", NULL, "{\"NFTablesProxyMode\":true}", "strictARP"},
         {KP_PROXY_NFTABLES, "v1.31.14", NULL, "mode: nftables", "featureGates"},
         {KP_PROXY_IPVS, "v1.31.14", NULL, "mode: ipvs", "strictARP"},
         {KP_PROXY_IPVS, "v1.31.14", "10.77.0.9", "strictARP: true", "featureGates"},
