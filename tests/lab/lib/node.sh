@@ -71,24 +71,24 @@ EOF
     echo 'KUBELET_EXTRA_ARGS=--eviction-hard=memory.available<100Mi,nodefs.available<1%,imagefs.available<1% --image-gc-high-threshold=100' >"$root/etc/default/kubelet"
 }
 
-# Debian packages that are not in the root file system, with what they depend on; kept in the cache.
+# Debian packages that are not in the root file system, with what they depend on; each set is fetched
+# once and kept in the cache.
 node_add_packages() {
-    local node=$1 root=$2 debs=$LAB_CACHE/debs
+    local node=$1 root=$2 debs
     local -a packages
     mapfile -t packages < <(jq -r --arg n "$node" '.nodes[] | select(.name == $n) | .with[]' "$NODES_JSON")
     ((${#packages[@]})) || return 0
+    debs=$LAB_CACHE/debs/$(IFS=+; echo "${packages[*]}")
     mkdir -p "$debs/partial"
     (
         flock 9
-        apt-get -qq -y --no-install-recommends --download-only -o Dir::State::status="$root/var/lib/dpkg/status" \
-            -o Dir::Cache::archives="$debs" -o Debug::NoLocking=1 -o APT::Keep-Downloaded-Packages=1 \
-            --print-uris install "${packages[@]}" | sed -n "s/^'[^']*' \([^ ]*\) .*/\1/p" >"$root/tmp/lab-packages"
-        apt-get -qq -y --no-install-recommends --download-only -o Dir::State::status="$root/var/lib/dpkg/status" \
-            -o Dir::Cache::archives="$debs" -o Debug::NoLocking=1 -o APT::Keep-Downloaded-Packages=1 \
-            install "${packages[@]}" >/dev/null
+        [[ -e $debs/complete ]] || {
+            apt-get -qq -y --no-install-recommends --download-only -o Dir::State::status="$root/var/lib/dpkg/status" \
+                -o Dir::Cache::archives="$debs" -o Debug::NoLocking=1 -o APT::Sandbox::User=root \
+                install "${packages[@]}" >/dev/null && touch "$debs/complete"
+        }
     ) 9>"$debs.lock" || die "node $node: with=: cannot get ${packages[*]}"
-    mkdir "$root/tmp/lab-debs"
-    while read -r deb; do cp "$debs/$deb" "$root/tmp/lab-debs/"; done <"$root/tmp/lab-packages"
+    cp -r "$debs" "$root/tmp/lab-debs"
     printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d" && chmod 755 "$root/usr/sbin/policy-rc.d"
     # why: again, what must be configured before others are unpacked is so only then
     chroot "$root" sh -c 'export DEBIAN_FRONTEND=noninteractive
