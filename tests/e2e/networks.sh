@@ -87,7 +87,7 @@ test_install() {
     part "a control plane and a worker; Cilium and Multus"
     "$SITE" up --node cp1=10.77.0.11 --node w1=10.77.0.12
     eval "$("$SITE" env)"
-    "$SITE" hosts-yaml --cluster "$CLUSTER" >"$(inventory)"
+    "$SITE" hosts-yaml --cluster "$CLUSTER" | sed "s/network: flannel/network: cilium/" >"$(inventory)"
     printf 'security: {isolated: [vault]}\n' >>"$(inventory)"
     local node
     for node in cp1 w1; do
@@ -117,7 +117,7 @@ kind: Pod
 metadata: {name: $2, namespace: $1, labels: {app: $2}, annotations: {${3:-}}}
 spec:
   terminationGracePeriodSeconds: 1
-  containers: [{name: main, image: $TOOL_IMAGE, command: [sh, -c, "mkdir -p /tmp/w && cd /tmp/w && echo page >index.html && exec perl -e 'sleep 1e6'"]}]
+  containers: [{name: main, image: $TOOL_IMAGE, command: [sh, -c, "exec sleep 1000000"]}]
 END
 }
 
@@ -179,9 +179,9 @@ test_again() {
 
 # Calico cannot run here: its manifest, as kinstall would put it, before this cluster's API server.
 test_calico() {
-    part "Calico's manifest is accepted by the API server (dry run)"
     local manifest
     complete calico docker.io/calico/kube-controllers:v3.29.1 --network calico
+    part "Calico's manifest is accepted by the API server (dry run)"
     manifest=$(jq -r '.manifests[] | select(.name == "calico").sha256' "$WORK/calico.lock.json")
     find "$CACHE" -name "$manifest" -exec sed 's,192.168.0.0/16,10.233.64.0/18,' {} \; >"$WORK/calico.yaml"
     contains "the pods' network" "$(cat "$WORK/calico.yaml")" '- name: CALICO_IPV4POOL_CIDR'
