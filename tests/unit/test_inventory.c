@@ -328,3 +328,23 @@ Test(inventory, patches_are_read_and_judged)
             cr_expect_str_eq(inventory->kubernetes.patches[0].text, cases[i].text);
     }
 }
+
+/* A namespace that is said to be closed must not be open in secret. */
+Test(inventory, isolated_needs_a_network_that_enforces)
+{
+    static const struct {
+        const char *network;
+        int result;
+    } cases[] = {{"flannel", -1}, {"cilium", 0}, {"calico", 0}, {"custom", 0}};
+    for (size_t i = 0; i < KP_COUNT(cases); i++) {
+        const struct kp_manifest manifest = {.kubernetes = "v1.30.14", .network = cases[i].network};
+        kp_auto(kp_inventory) inventory = NULL;
+        struct kp_err err = KP_ERR_INIT;
+        cr_assert_eq(load(HEAD CP "security: {isolated: [vault]}\n", &inventory, &err), 0, "%s",
+                     err.message);
+        cr_expect_eq(kp_inventory_check_bundle(inventory, &manifest, &err), cases[i].result, "%s",
+                     cases[i].network);
+        if (cases[i].result < 0)
+            cr_expect_str_eq(err.reason, "policy_not_enforced");
+    }
+}
