@@ -2,6 +2,7 @@
 #include "bundle_fixture.h"
 
 #include "bundle/index.h"
+#include "bundle/layout.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -299,6 +300,28 @@ Test(bundle_manifest, same_target_name_or_reference_twice_is_refused)
         cr_expect_eq(kp_manifest_parse(&parsed, kp_slice_of(text), &err), -1, "%s", lists[i]);
         cr_expect(strstr(err.message, "there twice") != NULL, "%s", err.message);
     }
+}
+
+/* Also where the entries follow them. */
+Test(bundle_manifest, blobs_in_another_order_are_refused)
+{
+    struct kp_manifest m = *kp_bundle_manifest(bundle);
+    kp_auto(kp_manifest) parsed = NULL;
+    kp_auto_free struct kp_blob *blobs = kp_alloc_array(m.blob_count, sizeof(*blobs));
+    kp_auto_free struct kp_entry *entries = kp_alloc_array(m.entry_count, sizeof(*entries));
+    struct kp_err err = KP_ERR_INIT;
+    size_t len;
+    memcpy(blobs, m.blobs, m.blob_count * sizeof(*blobs));
+    memcpy(entries, m.entries, m.entry_count * sizeof(*entries));
+    blobs[0] = m.blobs[1];
+    blobs[1] = m.blobs[0];
+    entries[KP_FIXED_ENTRIES] = m.entries[KP_FIXED_ENTRIES + 1];
+    entries[KP_FIXED_ENTRIES + 1] = m.entries[KP_FIXED_ENTRIES];
+    m.blobs = blobs;
+    m.entries = entries;
+    kp_auto_free char *text = kp_manifest_dump(&m, &len);
+    cr_assert_eq(kp_manifest_parse(&parsed, (struct kp_slice){text, len}, &err), -1);
+    cr_expect_not_null(strstr(err.message, "ascending"), "%s", err.message);
 }
 
 Test(bundle_manifest, keys_in_another_order_are_fine)
