@@ -324,6 +324,27 @@ Test(bundle_manifest, blobs_in_another_order_are_refused)
     cr_expect_not_null(strstr(err.message, "ascending"), "%s", err.message);
 }
 
+/* A length of bundle.leaves that fits the file, but not the entries: one leaf more, one less. */
+Test(bundle_manifest, leaves_of_another_number_are_refused)
+{
+    for (int change = -1; change <= 1; change++) {
+        struct kp_manifest m = *kp_bundle_manifest(bundle);
+        kp_auto(kp_manifest) parsed = NULL;
+        kp_auto_free struct kp_entry *entries = kp_alloc_array(m.entry_count, sizeof(*entries));
+        struct kp_err err = KP_ERR_INIT;
+        size_t len;
+        memcpy(entries, m.entries, m.entry_count * sizeof(*entries));
+        entries[0].size += (uint64_t)(change * KP_SHA256_LEN);
+        m.tail_length +=
+            kp_layout_entry_size(entries[0].size) - kp_layout_entry_size(m.entries[0].size);
+        m.entries = entries;
+        kp_auto_free char *text = kp_manifest_dump(&m, &len);
+        cr_assert_eq(kp_manifest_parse(&parsed, (struct kp_slice){text, len}, &err),
+                     change ? -1 : 0, "%d: %s", change, err.message);
+        cr_expect(!change || strstr(err.message, "bundle.leaves has"), "%s", err.message);
+    }
+}
+
 Test(bundle_manifest, keys_in_another_order_are_fine)
 {
     kp_auto(kp_manifest) parsed = NULL;
