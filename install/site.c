@@ -401,7 +401,10 @@ static int connect_node(void *user, size_t item, unsigned worker, struct kp_err 
 
 int kp_site_connect(struct kp_open_site *open, struct kp_err *err)
 {
-    if (ask_password(open, err) < 0)
+    uint64_t fd = open->options->registry_fd;
+    if (ask_password(open, err) < 0 ||
+        (open->flags & KP_SITE_APPLY &&
+         kp_registries_unlock(open->inventory, fd ? (int)fd : -1, err) < 0))
         return -1;
     if (kp_parallel(open->inventory->parallel, open->site.node_count, connect_node, &open->site,
                     err) < 0)

@@ -15,6 +15,7 @@ struct kp_site_options {
     struct kp_text_list keys;        /* --key FILE */
     struct kp_text_list bases;       /* --base FILE */
     uint64_t password_fd;            /* --sudo-password-fd, plus 1; 0: a prompt where needed */
+    uint64_t registry_fd;            /* --registry-password-fd; 0: a prompt where needed */
     struct kp_policy_options policy; /* of the commands that apply a bundle */
     bool json, quiet;
 };
@@ -53,6 +54,13 @@ struct kp_site_options {
          offsetof(struct type, site.password_fd),                                                  \
          "FD",                                                                                     \
          "read the sudo password from this descriptor (3 or more)",                                \
+         1024},                                                                                    \
+        {"registry-password-fd",                                                                   \
+         0,                                                                                        \
+         KP_OPT_NUMBER,                                                                            \
+         offsetof(struct type, site.registry_fd),                                                  \
+         "FD",                                                                                     \
+         "read the passwords of registries from this descriptor, one a line",                      \
          1024},                                                                                    \
         {"json",                                                                                   \
          0,                                                                                        \

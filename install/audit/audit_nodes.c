@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Looking at one node: what was recorded and signed against what is there. */
+#include "install/runtime.h"
 #include "install/audit/audit.h"
 
 #include "core/file.h"
@@ -42,10 +43,8 @@ static const struct {
     const char *path;
     unsigned depth;
 } own_folders[] = {
-    {"/etc/kubernetes/manifests", 3},
-    {"/opt/cni/bin", 2},
-    {"/etc/containerd/certs.d", 3},
-    {KNODE_FOLDER, 2},
+    {"/etc/kubernetes/manifests", 3},         {"/opt/cni/bin", 2}, {"/etc/containerd/certs.d", 3},
+    {"/etc/containers/registries.conf.d", 2}, {KNODE_FOLDER, 2},
 };
 static const char *const own_units[] = {"kubelet.service",   "containerd.service",
                                         "kregistry.service", "etcd.service",
@@ -204,7 +203,8 @@ static const struct kp_file *signed_file(const struct look *look, const char *pa
     const struct kp_manifest *m = look->site->manifest;
     for (size_t i = 0; i < m->file_count; i++)
         if (strcmp(m->files[i].target, path) == 0 &&
-            strcmp(m->files[i].arch, look->node->arch) == 0)
+            strcmp(m->files[i].arch, look->node->arch) == 0 &&
+            kp_runtime_takes(look->site->inventory, m, look->node->node, &m->files[i]))
             return &m->files[i];
     return NULL;
 }
@@ -228,6 +228,7 @@ static json_t *questions(const struct look *look)
     const struct kp_manifest *m = look->site->manifest;
     for (size_t i = 0; i < m->file_count; i++)
         if (strcmp(m->files[i].arch, look->node->arch) == 0 && m->files[i].target[0] == '/' &&
+            kp_runtime_takes(look->site->inventory, m, look->node->node, &m->files[i]) &&
             !json_object_get(look->files, m->files[i].target))
             json_array_append_new(files, json_string(m->files[i].target));
     for (size_t i = 0; i < KP_COUNT(unit_folders); i++)

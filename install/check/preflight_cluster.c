@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/text.h"
+
+#include "install/runtime.h"
 #include "install/inventory/network.h"
 #include "install/check/preflight_rules.h"
 
@@ -153,15 +155,18 @@ void kp_rule_leftovers(const struct kp_look *look)
 void kp_rule_runtimes(const struct kp_look *look)
 {
     static const char *const names[] = {"containerd", "crio", "docker"};
+    static const char *const units[] = {"containerd.service", "crio.service", ""};
     const json_t *runtimes = json_object_get(look->leftovers, "runtimes");
     for (size_t i = 0; i < KP_COUNT(names) && !look->ours; i++) {
         const json_t *one = json_object_get(runtimes, names[i]);
         if (strcmp(kp_fact_text(one, "active"), "active") != 0)
             continue;
-        bool same = strcmp(names[i], "containerd") == 0;
+        struct kp_runtime mine =
+            kp_runtime_of(look->site->inventory, look->site->manifest, look->node->node);
+        bool same = strcmp(kp_runtime_place(mine.kind)->unit, units[i]) == 0;
         kp_found(look, same ? KP_LEVEL_ERROR : KP_LEVEL_WARNING, "runtimes",
-                 same ? "systemctl disable --now containerd, and move /etc/containerd away"
-                      : "it may go on beside containerd; both write iptables rules",
+                 same ? "disable it (systemctl disable --now), and move its folder in /etc away"
+                      : "it may go on beside kinstall's; both write iptables rules",
                  "%s runs already (%s)", names[i], kp_fact_text(one, "path"));
     }
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "install/check/space.h"
 
+#include "install/runtime.h"
+
 #define UNPACKED_FACTOR 3
 #define OCI_MANIFEST_MAX ((size_t)4 << 20)
 #define NEST_MAX 3
@@ -65,7 +67,8 @@ int kp_space_needed(const struct kp_site *site, const struct kp_node *node, cons
         out->bundle += site->bases[i].holder ? 0 : site->bases[i].size;
     for (size_t i = 0; i < manifest->file_count; i++) {
         const struct kp_file *file = &manifest->files[i];
-        if (strcmp(file->arch, arch) == 0 && (file->roles & node->roles))
+        if (strcmp(file->arch, arch) == 0 && (file->roles & node->roles) &&
+            kp_runtime_takes(site->inventory, manifest, node, file))
             out->files += file->size;
     }
     for (size_t i = 0; i < manifest->image_count; i++) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "install/inventory/inventory.h"
+#include "install/runtime.h"
 
 #include "core/file.h"
 #include "install/inventory/kubespray.h"
@@ -122,6 +123,7 @@ void kp_inventory_free(struct kp_inventory *inventory)
 {
     if (!inventory)
         return;
+    kp_registries_wipe(inventory);
     kp_arena_free(inventory->arena);
     kp_free(inventory);
 }
@@ -193,7 +195,9 @@ int kp_inventory_check_bundle(const struct kp_inventory *inventory,
                    inventory->path, manifest->network, inventory->security.isolated[0]);
         return kp_hint(err, "take it out, or make a bundle with --network cilium or calico");
     }
-    return check_told(inventory, manifest, err);
+    if (check_told(inventory, manifest, err) < 0)
+        return -1;
+    return kp_runtime_check(inventory, manifest, err);
 }
 
 size_t kp_inventory_members(const struct kp_inventory *inventory)

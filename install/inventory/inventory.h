@@ -12,6 +12,7 @@
 #include "install/inventory/etcd_options.h"
 #include "install/inventory/keys.h"
 #include "install/inventory/network_options.h"
+#include "install/inventory/registries.h"
 #include "install/security.h"
 #include "install/session/session.h"
 
@@ -44,7 +45,8 @@ struct kp_node {
     struct kp_taint *taints; /* NULL and taints_set false: the role's default */
     size_t taint_count;
     bool taints_set;
-    unsigned line; /* in the inventory */
+    const char *runtime, *oci_runtime; /* NULL: the cluster's (install/runtime.h) */
+    unsigned line;                     /* in the inventory */
 };
 struct kp_inventory {
     struct kp_arena *arena;
@@ -93,6 +95,10 @@ struct kp_inventory {
         const char *certificate, *key; /* files */
         bool requested;                /* signed by the site: kinstall certs request, accept */
     } pki;
+    const char *runtime, *oci_runtime; /* NULL: the bundle's first, runc */
+    struct kp_proxy proxy;
+    struct kp_registry *registries;
+    size_t registry_count;
     struct kp_security security;
     struct kp_etcd_options etcd;
     unsigned parallel; /* nodes at once in one step; default 20 */

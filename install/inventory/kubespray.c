@@ -37,7 +37,7 @@ const struct kp_kubespray_term kp_kubespray_terms[] = {
     {"ansible_user", "nodes[].ssh.user; where missing: who runs kinstall, as in Ansible"},
     {"apiserver_loadbalancer_domain_name", "kubernetes.cert_sans, with loadbalancer_apiserver"},
     {"cluster_name", "kubernetes.domain, where dns_domain is missing"},
-    {"container_manager", "must be containerd"},
+    {"container_manager", "runtime: containerd or crio"},
     {"dns_domain", "kubernetes.domain"},
     {"enable_dual_stack_networks", "both families, with `ip6` and the networks of IPv6"},
     {"eviction_hard", "kubernetes.kubelet: evictionHard"},
@@ -289,12 +289,21 @@ static void write_networks(struct converter *c, const char *key, const char *nam
     kp_buf_adds(c->out, "]\n");
 }
 
+static void write_runtime(struct converter *c)
+{
+    const char *manager = text_of(c, c->control_plane, "container_manager");
+    if (manager && strcmp(manager, "crio") == 0)
+        write_pair(c, "", "runtime", manager);
+    else
+        refuse_other(c, "container_manager", "containerd", "kinstall runs containerd and crio");
+}
+
 static void write_kubernetes(struct converter *c)
 {
     size_t cp = c->control_plane;
     const char *network = text_of(c, cp, "kube_network_plugin");
     const char *domain = text_of(c, cp, "dns_domain");
-    refuse_other(c, "container_manager", "containerd", "kinstall runs containerd");
+    write_runtime(c);
     kp_buf_adds(c->out, "kubernetes:\n");
     write_version(c);
     if (!network)

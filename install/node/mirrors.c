@@ -12,13 +12,15 @@
 #include "core/text.h"
 #include "net/net.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-#define PLACED "/etc/containerd/certs.d/_default/hosts.toml"
+#define PLACED_FOLDER "/etc/containerd/certs.d"
+#define PLACED PLACED_FOLDER "/_default/hosts.toml"
 #define OWN_FOLDER "/run/kpack/certs.d"
 #define CA_FILE "/etc/kpack/mirror-ca.pem"
 #define TEXT_MAX ((size_t)1 << 20)
@@ -118,6 +120,36 @@ static int put_aside(const char *text, struct kp_err *err)
     return 0;
 }
 
+static bool is_as_default(const char *name, struct kp_slice placed)
+{
+    kp_auto_free char *path = kp_asprintf(PLACED_FOLDER "/%s/hosts.toml", name);
+    kp_auto_free char *text = NULL;
+    size_t len;
+    struct kp_err ignored = KP_ERR_INIT;
+    return kp_file_read(path, TEXT_MAX, &text, &len, &ignored) == 0 && len == placed.len &&
+           memcmp(text, placed.ptr, len) == 0;
+}
+
+/* containerd looks into the first folder for _default as well before it looks into the second at
+ * all: what has hosts of its own there (a registry of the site) must be found here, too. */
+static int link_others(struct kp_slice placed, struct kp_err *err)
+{
+    DIR *dir = opendir(PLACED_FOLDER);
+    int result = 0;
+    for (const struct dirent *e; dir && result == 0 && (e = readdir(dir));) {
+        if (e->d_name[0] == '.' || strcmp(e->d_name, "_default") == 0 ||
+            is_as_default(e->d_name, placed))
+            continue;
+        kp_auto_free char *from = kp_asprintf(OWN_FOLDER "/%s", e->d_name);
+        kp_auto_free char *to = kp_asprintf(PLACED_FOLDER "/%s", e->d_name);
+        if (symlink(to, from) < 0 && errno != EEXIST)
+            result = kp_fail_sys(err, errno, "link %s", from);
+    }
+    if (dir)
+        closedir(dir);
+    return result;
+}
+
 static int take_away(struct kp_err *err)
 {
     static const char folder[] = OWN_FOLDER "/_default", old[] = OWN_FOLDER "/.old";
@@ -166,7 +198,7 @@ static int look(uint64_t *state, struct kp_err *err)
     if (!moved)
         return take_away(err);
     changed = kp_node_mirrors_write(placed, sorted, n);
-    return put_aside(changed, err);
+    return put_aside(changed, err) < 0 ? -1 : link_others(placed, err);
 }
 
 int kp_node_mirrors_watch(struct kp_err *err)

@@ -135,11 +135,12 @@ static int add_clock(struct kp_session *s, json_t *facts, struct kp_err *err)
 int kp_session_facts(struct kp_session *s, const json_t *settings, json_t **out, struct kp_err *err)
 {
     static const char *const programs[] = {
-        "conntrack",   "socat",       "ebtables",   "ethtool",   "iptables", "ip6tables", "nft",
-        "ipset",       "ip",          "tc",         "modprobe",  "mount",    "nsenter",   "losetup",
-        "systemctl",   "systemd-run", "journalctl", "sha256sum", "tar",      "crictl",    "ctr",
-        "containerd",  "runc",        "kubelet",    "kubeadm",   "kubectl",  "docker",    "chronyc",
-        "timedatectl", "getenforce",  "ipvsadm"};
+        "conntrack", "socat",      "ebtables",  "ethtool",     "iptables",    "ip6tables",
+        "nft",       "ipset",      "ip",        "tc",          "modprobe",    "mount",
+        "nsenter",   "losetup",    "systemctl", "systemd-run", "journalctl",  "sha256sum",
+        "tar",       "crictl",     "ctr",       "containerd",  "runc",        "kubelet",
+        "kubeadm",   "kubectl",    "docker",    "chronyc",     "timedatectl", "getenforce",
+        "ipvsadm",   "restorecon", "crio",      "crun"};
     static const char *const modules[] = {
         "overlay",    "br_netfilter", "nf_conntrack",   "vxlan",     "ip_tables",
         "ip6_tables", "iptable_nat",  "iptable_filter", "nf_tables", "nft_chain_nat",

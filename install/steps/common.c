@@ -2,6 +2,7 @@
 #include "install/steps/common.h"
 
 #include "core/text.h"
+#include "install/runtime.h"
 #include "install/inventory/network.h"
 
 #define OUTPUT_FILE_MAX ((size_t)1 << 20)
@@ -92,7 +93,8 @@ int kp_place_component(struct kp_site *site, struct kp_site_node *node, const ch
     for (size_t i = 0; i < site->manifest->file_count; i++) {
         const struct kp_file *file = &site->manifest->files[i];
         if (strcmp(file->component, component) != 0 || strcmp(file->arch, node->arch) != 0 ||
-            !(file->roles & node->node->roles))
+            !(file->roles & node->node->roles) ||
+            !kp_runtime_takes(site->inventory, site->manifest, node->node, file))
             continue;
         found++;
         if (place_signed(site, node, file, false, changed, err) < 0)

@@ -2,6 +2,7 @@
 #include "install/steps/images.h"
 
 #include "install/steps/common.h"
+#include "install/steps/runtime.h"
 
 #include <time.h>
 
@@ -10,12 +11,12 @@
 #define PAUSE_NS 300000000L
 #define PINNED "io.cri-containerd.pinned=pinned"
 #define ARGV_MAX 200
+#define LISTING_MAX ((size_t)16 << 20)
 
 /* References come as arguments, never as text of the script. */
 static const char pull_script[] =
-    "failed=0; for image; do n=0;"
-    " until " KP_CRICTL " -r unix:///run/containerd/containerd.sock"
-    " -i unix:///run/containerd/containerd.sock pull \"$image\"; do"
+    "failed=0; socket=$1; shift; for image; do n=0;"
+    " until " KP_CRICTL " -r \"$socket\" -i \"$socket\" pull \"$image\"; do"
     " n=$((n + 1)); if [ $n -ge 5 ]; then failed=1; break; fi; sleep 1; done;"
     " done; exit $failed";
 
@@ -78,6 +79,34 @@ void kp_images_read(struct kp_image_state *states, size_t n, struct kp_slice lis
         read_line(states, n, line);
 }
 
+static bool lists(const json_t *texts, const char *wanted, bool as_digest)
+{
+    for (size_t i = 0; i < json_array_size(texts); i++) {
+        const char *text = json_string_value(json_array_get(texts, i));
+        const char *at = text && as_digest ? strrchr(text, '@') : NULL;
+        if (text && strcmp(as_digest ? (at ? at + 1 : "") : text, wanted) == 0)
+            return true;
+    }
+    return false;
+}
+
+void kp_images_read_cri(struct kp_image_state *states, size_t n, const json_t *listing)
+{
+    size_t at;
+    json_t *image;
+    json_array_foreach(json_object_get(listing, "images"), at, image)
+    {
+        for (size_t i = 0; i < n; i++) {
+            kp_auto_free char *digest =
+                kp_asprintf("sha256:%s", kp_digest_hex(&states[i].image->digest).hex);
+            if (!lists(json_object_get(image, "repoTags"), states[i].image->reference, false))
+                continue;
+            states[i].present = lists(json_object_get(image, "repoDigests"), digest, true);
+            states[i].pinned = json_is_true(json_object_get(image, "pinned"));
+        }
+    }
+}
+
 /* What is in the bundle for another way to the API than this site's. */
 static void drop_unneeded(const struct kp_site *site, const struct kp_site_node *node,
                           struct kp_image_state *states, size_t *n)
@@ -89,25 +118,62 @@ static void drop_unneeded(const struct kp_site *site, const struct kp_site_node 
     *n = kept;
 }
 
+static bool is_crio(const struct kp_site *site, const struct kp_site_node *node)
+{
+    return kp_node_runtime(site, node).kind == KP_RUNTIME_CRIO;
+}
+
+/* In a dry run the program may not be there yet, or its service not run. */
+static int ask_listing(struct kp_site *site, struct kp_site_node *node, const char *const *argv,
+                       char **listing, struct kp_err *err)
+{
+    int status = 0;
+    bool there = true;
+    *listing = NULL;
+    if (site->dry_run && kp_have_file(node, argv[0], &there, err) < 0)
+        return -1;
+    if (there && kp_ask(site, node, argv, 60, &status, listing, err) < 0)
+        return -1;
+    return status == 0 || site->dry_run ? 0
+                                        : kp_fail_as(err, KP_FAILED, "command_failed",
+                                                     "%s images failed (exit %d)", argv[0], status);
+}
+
+static int ask_containerd(struct kp_site *site, struct kp_site_node *node,
+                          struct kp_image_state *states, size_t n, struct kp_err *err)
+{
+    static const char *const argv[] = {KP_CTR, "-n", "k8s.io", "images", "ls", NULL};
+    kp_auto_free char *listing = NULL;
+    if (ask_listing(site, node, argv, &listing, err) < 0)
+        return -1;
+    kp_images_read(states, n, kp_slice_of(listing));
+    return 0;
+}
+
+static int ask_crio(struct kp_site *site, struct kp_site_node *node, struct kp_image_state *states,
+                    size_t n, struct kp_err *err)
+{
+    static const char *const argv[] = {KP_CRICTL, "images", "-o", "json", NULL};
+    kp_auto_free char *listing = NULL;
+    kp_auto_json parsed = NULL;
+    if (ask_listing(site, node, argv, &listing, err) < 0)
+        return -1;
+    if (!listing || !*listing)
+        return 0;
+    if (kp_json_parse(&parsed, kp_slice_of(listing), LISTING_MAX, "crictl images", err) < 0)
+        return -1;
+    kp_images_read_cri(states, n, parsed);
+    return 0;
+}
+
 static int look(struct kp_site *site, struct kp_site_node *node, struct kp_image_state **out,
                 size_t *n, size_t *missing, struct kp_err *err)
 {
-    static const char *const argv[] = {KP_CTR, "-n", "k8s.io", "images", "ls", NULL};
     kp_auto_free struct kp_image_state *states =
         kp_images_wanted(site->manifest, node->node->roles, node->arch, n);
     drop_unneeded(site, node, states, n);
-    kp_auto_free char *listing = NULL;
-    int status = 0;
-    bool there = true;
-    // In a dry run containerd may not be there yet.
-    if (site->dry_run && kp_have_file(node, KP_CTR, &there, err) < 0)
+    if ((is_crio(site, node) ? ask_crio : ask_containerd)(site, node, states, *n, err) < 0)
         return -1;
-    if (there && kp_ask(site, node, argv, 60, &status, &listing, err) < 0)
-        return -1;
-    if (status != 0 && !site->dry_run)
-        return kp_fail_as(err, KP_FAILED, "command_failed", "ctr images ls failed (exit %d)",
-                          status);
-    kp_images_read(states, *n, kp_slice_of(listing));
     *missing = 0;
     for (size_t i = 0; i < *n; i++)
         *missing += !states[i].present;
@@ -136,11 +202,16 @@ static int is_active(struct kp_site *site, struct kp_site_node *node, bool *acti
     return 0;
 }
 
+static const char *socket_of(const struct kp_site *site, const struct kp_site_node *node)
+{
+    return kp_runtime_place(kp_node_runtime(site, node).kind)->endpoint;
+}
+
 int kp_images_start(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
-    const char *argv[ARGV_MAX] = {"systemd-run",       "--quiet", "--collect", "--unit=" UNIT,
-                                  "--property=Nice=5", "--",      "/bin/sh",   "-c",
-                                  pull_script,         "sh"};
+    const char *argv[ARGV_MAX] = {
+        "systemd-run", "--quiet", "--collect", "--unit=" UNIT, "--property=Nice=5",  "--",
+        "/bin/sh",     "-c",      pull_script, "sh",           socket_of(site, node)};
     kp_auto_free struct kp_image_state *states = NULL;
     struct kp_change change = {.changed = true};
     size_t n, missing;
@@ -157,15 +228,15 @@ int kp_images_start(struct kp_site *site, struct kp_site_node *node, struct kp_e
         return -1;
     if (active)
         return 0;
-    add_missing(argv, 10, states, n);
+    add_missing(argv, 11, states, n);
     return kp_ask(site, node, argv, 60, NULL, NULL, err);
 }
 
 static int pull_now(struct kp_site *site, struct kp_site_node *node,
                     const struct kp_image_state *states, size_t n, struct kp_err *err)
 {
-    const char *argv[ARGV_MAX] = {"/bin/sh", "-c", pull_script, "sh"};
-    add_missing(argv, 4, states, n);
+    const char *argv[ARGV_MAX] = {"/bin/sh", "-c", pull_script, "sh", socket_of(site, node)};
+    add_missing(argv, 5, states, n);
     return kp_ask(site, node, argv, PULL_TIMEOUT_S, NULL, NULL, err);
 }
 
@@ -173,6 +244,8 @@ static int pin(struct kp_site *site, struct kp_site_node *node, const struct kp_
                size_t n, struct kp_err *err)
 {
     struct kp_change change = {.changed = true};
+    if (is_crio(site, node))
+        return 0; // its configuration pins them
     for (size_t i = 0; i < n; i++) {
         const char *argv[] = {KP_CTR, "-n", "k8s.io", "images", "label", states[i].image->reference,
                               PINNED, NULL};
@@ -202,7 +275,8 @@ int kp_images_finish(struct kp_site *site, struct kp_site_node *node, struct kp_
             return -1;
         if (!active && tried) {
             kp_fail_as(err, KP_MISSING, "images", "%zu images did not arrive", missing);
-            return kp_hint(err, "on the node: journalctl -u containerd -u kpack-images");
+            return kp_hint(err, "on the node: journalctl -u %s -u kpack-images",
+                           kp_runtime_place(kp_node_runtime(site, node).kind)->unit);
         }
         if (!active && pull_now(site, node, states, n, err) < 0)
             return -1;

@@ -18,6 +18,8 @@ struct kp_image_state *kp_images_wanted(const struct kp_manifest *manifest, unsi
                                         const char *arch, size_t *n);
 /* Reads what `ctr -n k8s.io images ls` said into the states. */
 void kp_images_read(struct kp_image_state *states, size_t n, struct kp_slice listing);
+/* The same of `crictl images -o json` (CRI-O). */
+void kp_images_read_cri(struct kp_image_state *states, size_t n, const json_t *listing);
 /* Must survive image garbage collection. */
 bool kp_image_is_vital(const struct kp_image *image);
 

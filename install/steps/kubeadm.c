@@ -5,6 +5,7 @@
 #include "install/kernel.h"
 #include "install/etcd/etcd.h"
 #include "install/inventory/network.h"
+#include "install/runtime.h"
 #include "install/steps/common.h"
 #include "install/steps/proxy.h"
 #include "install/steps/secure.h"
@@ -56,6 +57,8 @@ void kp_kubeadm_node_vars(struct kp_vars *vars, const struct kp_site *site,
     const struct kp_inventory *inventory = site->inventory;
     bool mixed = (n->roles & KP_ROLE_CONTROL_PLANE) && (n->roles & KP_ROLE_WORKER);
     bool worker = !(n->roles & KP_ROLE_CONTROL_PLANE);
+    struct kp_runtime runtime = kp_runtime_of(inventory, site->manifest, n);
+    kp_vars_set(vars, "cri", kp_runtime_place(runtime.kind)->endpoint);
     kp_vars_set(vars, "node", n->name);
     kp_vars_set(vars, "address", n->address);
     kp_vars_setf(vars, "node_ip", "%s%s%s", n->address, kp_inventory_dual(inventory) ? "," : "",
@@ -398,8 +401,9 @@ int kp_kubeadm_run(struct kp_site *site, struct kp_site_node *node,
 
 int kp_kubeadm_reset(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
-    static const char *const argv[] = {
-        KP_KUBEADM, "reset", "--force", "--cri-socket", "unix:///run/containerd/containerd.sock",
+    struct kp_runtime runtime = kp_runtime_of(site->inventory, site->manifest, node->node);
+    const char *argv[] = {
+        KP_KUBEADM, "reset", "--force", "--cri-socket", kp_runtime_place(runtime.kind)->endpoint,
         NULL};
     struct kp_change change = {.changed = true};
     kp_step_note(site, node, "taking back what was begun and not finished");

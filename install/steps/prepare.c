@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Phase prepare: names, modules, kernel settings, swap, and where containerd may pull from. */
+/* Phase prepare: names, modules, kernel settings, swap, and where the runtime may pull from. */
 #include "install/steps/common.h"
 
 #include "core/text.h"
 #include "install/endpoint.h"
 #include "install/kernel.h"
+#include "install/steps/certs.h"
 #include "install/inventory/network.h"
 #include "install/steps/network.h"
 #include "install/steps/packages.h"
@@ -14,8 +15,6 @@
 #define HOSTS_MAX ((size_t)1 << 20)
 #define HOSTS_BEGIN "# kpack: begin (written by kinstall, lost when changed)\n"
 #define HOSTS_END "# kpack: end\n"
-#define CERTS_FOLDER "/etc/containerd/certs.d"
-#define DIAL_TIMEOUT "1s"
 
 char *kp_hosts_merge(struct kp_slice old, const char *block)
 {
@@ -171,89 +170,6 @@ static int apply_swap(struct kp_site *site, struct kp_site_node *node, struct kp
     return kp_place_unit(site, node, "swap.target", KP_UNIT_MASK, NULL, err);
 }
 
-/* The registry of a reference: "docker.io/library/x:1" -> "docker.io". */
-static struct kp_slice registry_of(const char *reference)
-{
-    const char *slash = strchr(reference, '/');
-    return (struct kp_slice){reference, slash ? (size_t)(slash - reference) : 0};
-}
-
-static bool seen_before(const struct kp_manifest *manifest, size_t at)
-{
-    struct kp_slice registry = registry_of(manifest->images[at].reference);
-    for (size_t i = 0; i < at; i++) {
-        struct kp_slice other = registry_of(manifest->images[i].reference);
-        if (other.len == registry.len && memcmp(other.ptr, registry.ptr, other.len) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* containerd before 2.1 refuses to know dial_timeout: it would ignore the whole file. */
-static bool knows_dial_timeout(const struct kp_manifest *manifest, const char *arch)
-{
-    const struct kp_file *containerd = kp_manifest_file(manifest, "containerd", arch);
-    struct kp_slice rest = kp_slice_of(containerd ? containerd->version : ""), part;
-    uint64_t major = 0, minor = 0;
-    if (!kp_slice_cut(&rest, '.', &part) || !kp_parse_u64(part, 999, &major) ||
-        !kp_slice_cut(&rest, '.', &part) || !kp_parse_u64(part, 999, &minor))
-        return false;
-    return major > 2 || (major == 2 && minor >= 1);
-}
-
-int kp_render_hosts_toml(char **out, const char *const *urls, const char *own, bool dial_timeout,
-                         struct kp_err *err)
-{
-    kp_auto(kp_vars) vars = kp_vars_new();
-    size_t n = 0, last = 0;
-    while (urls[n])
-        n++;
-    if (n == 0)
-        return kp_fail(err, KP_USAGE, "the site has no mirror");
-    // Own node first; the last of the rest is `server`, and not listed again.
-    for (size_t i = 0; i < n; i++)
-        if (!own || strcmp(urls[i], own) != 0)
-            last = i;
-    if (own && n > 1)
-        for (size_t i = 0; i < n; i++)
-            if (strcmp(urls[i], own) == 0)
-                kp_vars_add(vars, "first", "%s", urls[i]);
-    for (size_t i = 0; i < n; i++)
-        if (i != last && (!own || strcmp(urls[i], own) != 0))
-            kp_vars_add(vars, "first", "%s", urls[i]);
-    kp_vars_set(vars, "last", urls[last]);
-    kp_vars_set(vars, "dial_timeout", dial_timeout ? DIAL_TIMEOUT : "");
-    return kp_render(out, "hosts.toml", vars, err);
-}
-
-static int place_certs(struct kp_site *site, struct kp_site_node *node, struct kp_slice registry,
-                       const char *text, struct kp_err *err)
-{
-    kp_auto_free char *path =
-        kp_asprintf("%s/%.*s/hosts.toml", CERTS_FOLDER, (int)registry.len, registry.ptr);
-    return kp_place(site, node, path, kp_slice_of(text), 0644, NULL, err);
-}
-
-static int apply_certs(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
-{
-    const struct kp_manifest *manifest = site->manifest;
-    kp_auto_free char *host = kp_network_url_host(node->node->address);
-    kp_auto_free char *own = node->node->mirror
-                                 ? kp_asprintf("https://%s:%u", host, site->inventory->mirror.port)
-                                 : NULL;
-    kp_auto_free char *text = NULL;
-    if (kp_place(site, node, KP_CA_FILE, kp_slice_of(site->mirror_ca), 0644, NULL, err) < 0 ||
-        kp_render_hosts_toml(&text, site->mirror_urls, own,
-                             knows_dial_timeout(manifest, node->arch), err) < 0 ||
-        place_certs(site, node, kp_slice_of("_default"), text, err) < 0)
-        return -1;
-    for (size_t i = 0; i < manifest->image_count; i++)
-        if (!seen_before(manifest, i) &&
-            place_certs(site, node, registry_of(manifest->images[i].reference), text, err) < 0)
-            return -1;
-    return 0;
-}
-
 static int apply_resolv(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     kp_auto(kp_vars) vars = kp_vars_new();
@@ -279,7 +195,7 @@ const struct kp_step kp_steps_prepare[] = {
     {.name = "modules", .phase = "prepare", .nodes = KP_STEP_ALL, .apply = apply_modules},
     {.name = "sysctl", .phase = "prepare", .nodes = KP_STEP_ALL, .apply = apply_sysctl},
     {.name = "swap", .phase = "prepare", .nodes = KP_STEP_ALL, .apply = apply_swap},
-    {.name = "certs-d", .phase = "prepare", .nodes = KP_STEP_ALL, .apply = apply_certs},
+    {.name = "certs-d", .phase = "prepare", .nodes = KP_STEP_ALL, .apply = kp_place_pulls},
     {.name = "resolv-conf", .phase = "prepare", .nodes = KP_STEP_ALL, .apply = apply_resolv},
     {.name = "network-node", .phase = "prepare", .nodes = KP_STEP_ALL, .apply = kp_network_node},
     {.name = NULL},

@@ -11,8 +11,3 @@ char *kp_hosts_address(struct kp_slice hosts, const char *name);
 /* Writes the block: all nodes, and the cluster's own name at that address (NULL: not at all). */
 KP_CHECK int kp_place_hosts(struct kp_site *site, struct kp_site_node *node, const char *address,
                             bool *changed, struct kp_err *err);
-/* certs.d/<registry>/hosts.toml (DESIGN §5): own mirror first, the last one as `server` with the CA
- * at the top level and not listed again, so that nothing falls back to the internet. own may be
- * NULL. */
-KP_CHECK int kp_render_hosts_toml(char **out, const char *const *urls, const char *own,
-                                  bool dial_timeout, struct kp_err *err);

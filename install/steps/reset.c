@@ -4,12 +4,16 @@
  * node's own record says that they were begun by kinstall; a file goes only while it is still the
  * one that was placed.
  */
+#include "install/steps/reset.h"
+
 #include "install/kernel.h"
 #include "install/steps/common.h"
 #include "install/steps/firewall.h"
 #include "install/steps/proxy.h"
 #include "install/steps/packages.h"
 #include "install/steps/prepare.h"
+#include "install/steps/certs.h"
+#include "install/steps/runtime.h"
 #include "install/steps/reset_network.h"
 
 #include <unistd.h>
@@ -22,7 +26,8 @@ static int unmount_pods(struct kp_site *site, struct kp_site_node *node, struct 
 {
     static const char script[] = "tac /proc/self/mounts | while read -r _ at _; do case $at in"
                                  " /var/lib/kubelet/*|/run/containerd/*|/run/netns/cni-*|/var/lib/"
-                                 "containerd/*) umount -l \"$at\";; esac; done";
+                                 "containerd/*|/run/containers/storage/*|/var/lib/containers/"
+                                 "storage/*) umount -l \"$at\";; esac; done";
     static const char *const argv[] = {"/bin/sh", "-c", script, NULL};
     int status;
     return kp_ask(site, node, argv, 120, &status, NULL, err);
@@ -30,9 +35,8 @@ static int unmount_pods(struct kp_site *site, struct kp_site_node *node, struct 
 
 static int run_kubeadm_reset(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
-    static const char *const argv[] = {
-        KP_KUBEADM, "reset", "--force", "--cri-socket", "unix:///run/containerd/containerd.sock",
-        NULL};
+    const struct kp_runtime_place *place = kp_runtime_place(kp_node_runtime(site, node).kind);
+    const char *argv[] = {KP_KUBEADM, "reset", "--force", "--cri-socket", place->endpoint, NULL};
     static const char *const folders[] = {"/etc/kubernetes", "/var/lib/kubelet", "/var/lib/etcd",
                                           "/var/log/pods", "/var/log/containers"};
     struct kp_change change = {.changed = true};
@@ -110,20 +114,58 @@ static int reset_etcd(struct kp_site *site, struct kp_site_node *node, struct kp
     return ours ? kp_place_removed(site, node, "/var/lib/kpack-etcd", NULL, err) : 0;
 }
 
+/* The rest of the folder may be podman's. */
+static int drop_crio_cas(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    const struct kp_inventory *inventory = site->inventory;
+    for (size_t i = 0; site->mirror_urls[i]; i++)
+        if (kp_drop_crio_ca(site, node, site->mirror_urls[i], err) < 0)
+            return -1;
+    for (size_t i = 0; i < inventory->registry_count; i++)
+        for (size_t k = 0; inventory->registries[i].ca && k < inventory->registries[i].url_count;
+             k++)
+            if (kp_drop_crio_ca(site, node, inventory->registries[i].urls[k], err) < 0)
+                return -1;
+    return 0;
+}
+
+int kp_reset_runtime(struct kp_site *site, struct kp_site_node *node, enum kp_runtime_kind kind,
+                     struct kp_err *err)
+{
+    static const char *const files[][8] = {
+        [KP_RUNTIME_CONTAINERD] = {"/etc/containerd/config.toml", "/etc/containerd/certs.d",
+                                   "/etc/nerdctl/nerdctl.toml", "/etc/crictl.yaml",
+                                   "/etc/cni/nerdctl",
+                                   "/etc/systemd/system/containerd.service.d/20-kpack-proxy.conf",
+                                   "/var/lib/nerdctl"},
+        [KP_RUNTIME_CRIO] = {"/etc/crio", "/etc/containers/registries.conf.d/10-kpack.conf",
+                             "/etc/crictl.yaml",
+                             "/etc/systemd/system/crio.service.d/20-kpack-proxy.conf",
+                             "/var/lib/crio"},
+    };
+    const struct kp_runtime_place *place = kp_runtime_place(kind);
+    bool ours;
+    if (reset_unit(site, node, place->unit, &ours, err) < 0)
+        return -1;
+    if (!ours)
+        return 0;
+    if (unmount_pods(site, node, err) < 0 ||
+        kp_place_removed(site, node, place->run, NULL, err) < 0 ||
+        kp_place_removed(site, node, place->state, NULL, err) < 0)
+        return -1;
+    for (size_t i = 0; files[kind][i]; i++)
+        if (kp_place_removed(site, node, files[kind][i], NULL, err) < 0)
+            return -1;
+    return kind == KP_RUNTIME_CRIO ? drop_crio_cas(site, node, err) : 0;
+}
+
 static int reset_services(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
-    static const char *const config[] = {"/etc/containerd/config.toml", "/etc/containerd/certs.d",
-                                         "/etc/crictl.yaml", "/run/containerd",
-                                         "/var/lib/containerd"};
     bool ours;
     if (reset_etcd(site, node, err) < 0 ||
-        reset_unit(site, node, "containerd.service", &ours, err) < 0)
+        kp_reset_runtime(site, node, KP_RUNTIME_CONTAINERD, err) < 0 ||
+        kp_reset_runtime(site, node, KP_RUNTIME_CRIO, err) < 0)
         return -1;
-    if (ours && unmount_pods(site, node, err) < 0)
-        return -1;
-    for (size_t i = 0; ours && i < KP_COUNT(config); i++)
-        if (kp_place_removed(site, node, config[i], NULL, err) < 0)
-            return -1;
     if (reset_unit(site, node, "kpack-mirrors.service", &ours, err) < 0 ||
         reset_unit(site, node, "kpack-bpf.service", &ours, err) < 0)
         return -1;
@@ -135,6 +177,15 @@ static int drop_empty(struct kp_site *site, struct kp_site_node *node, struct kp
 {
     static const char *const argv[] = {"rmdir",
                                        "/etc/containerd",
+                                       "/etc/nerdctl",
+                                       "/etc/cni/nerdctl",
+                                       "/etc/systemd/system/containerd.service.d",
+                                       "/etc/systemd/system/crio.service.d",
+                                       "/etc/containers/registries.conf.d",
+                                       "/etc/containers/certs.d",
+                                       "/etc/containers",
+                                       "/var/lib/containers",
+                                       "/usr/local/libexec/crio",
                                        "/opt/containerd/bin",
                                        "/opt/containerd/lib",
                                        "/opt/containerd",

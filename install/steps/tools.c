@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Phase tools: kubelet, kubeadm, kubectl; the kubelet is enabled, kubeadm starts it. */
+#include "install/runtime.h"
 #include "install/steps/common.h"
 #include "install/steps/proxy.h"
 
@@ -39,9 +40,11 @@ static int place_drop_in(struct kp_site *site, struct kp_site_node *node, bool *
 static int apply_kubelet(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     bool changed = false, configured;
-    kp_auto(kp_vars) none = kp_vars_new();
+    kp_auto(kp_vars) vars = kp_vars_new();
+    struct kp_runtime runtime = kp_runtime_of(site->inventory, site->manifest, node->node);
+    kp_vars_set(vars, "runtime", kp_runtime_place(runtime.kind)->unit);
     if (kp_place_component(site, node, "kubelet", &changed, err) < 0 ||
-        kp_place_template(site, node, UNIT_FILE, "kubelet.service", none, &changed, err) < 0 ||
+        kp_place_template(site, node, UNIT_FILE, "kubelet.service", vars, &changed, err) < 0 ||
         place_drop_in(site, node, &changed, err) < 0 ||
         kp_have_file(node, "/var/lib/kubelet/config.yaml", &configured, err) < 0)
         return -1;

@@ -7,6 +7,7 @@
 #include "install/steps/images.h"
 #include "install/steps/kubeadm.h"
 #include "install/steps/network.h"
+#include "install/steps/runtime.h"
 #include "install/steps/secure.h"
 #include "install/steps/settings.h"
 
@@ -104,7 +105,8 @@ static int run_phase_here(struct kp_site *site, struct kp_site_node *node,
 /* A run that died between a program and the restart of its service has left the old one running. */
 static int restart(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
-    if (kp_place_unit(site, node, "containerd.service", KP_UNIT_RESTART, NULL, err) < 0)
+    const char *unit = kp_runtime_place(kp_node_runtime(site, node).kind)->unit;
+    if (kp_place_unit(site, node, unit, KP_UNIT_RESTART, NULL, err) < 0)
         return -1;
     return kp_place_unit(site, node, "kubelet.service", KP_UNIT_RESTART, NULL, err);
 }
@@ -115,7 +117,7 @@ static int change_node(struct kp_site *site, struct kp_site_node *node, bool aga
     if (kp_place_component(site, node, "kubeadm", NULL, err) < 0 ||
         run_kubeadm(site, node, err) < 0 || kp_upgrade_drain(site, node, err) < 0)
         return -1;
-    kp_step_note(site, node, "containerd, kubelet");
+    kp_step_note(site, node, "runtime, kubelet");
     if (run_phase_here(site, node, kp_steps_runtime, err) < 0 ||
         run_phase_here(site, node, kp_steps_tools, err) < 0)
         return -1;

@@ -4,6 +4,7 @@
  * they are replaced by rename), configuration and static pods (copies), with their sums.
  */
 #include "install/steps/common.h"
+#include "install/steps/runtime.h"
 #include "install/steps/upgrade.h"
 
 #define KEEP_TIMEOUT 300
@@ -41,8 +42,14 @@ static const char *const kept_files[] = {
     "/usr/local/bin/etcdctl",
     "/usr/local/bin/etcdutl",
     "/usr/local/sbin/runc",
+    "/usr/local/bin/crun",
+    "/usr/local/bin/crio",
+    "/usr/local/bin/pinns",
+    "/usr/local/libexec/crio/conmon",
     "/etc/containerd/config.toml",
     "/etc/crictl.yaml",
+    "/etc/crio/crio.conf",
+    "/etc/systemd/system/crio.service",
     "/etc/systemd/system/containerd.service",
     "/etc/systemd/system/kubelet.service",
     "/etc/systemd/system/kubelet.service.d/10-kubeadm.conf",
@@ -109,6 +116,7 @@ static int put_back(struct kp_site *site, struct kp_site_node *node, struct kp_e
     static const char *const argv[] = {"/bin/sh", "-c", restore_script, "sh", KP_KEPT_FOLDER, NULL};
     static const char *const stop[] = {"systemctl", "stop", "kubelet.service", NULL};
     struct kp_change change = {.changed = true};
+    const char *unit = kp_runtime_place(kp_node_runtime(site, node).kind)->unit;
     int ignored; // a kubelet that does not start is what brings people here
     if (kp_ask(site, node, stop, 120, &ignored, NULL, err) < 0)
         return -1;
@@ -116,7 +124,7 @@ static int put_back(struct kp_site *site, struct kp_site_node *node, struct kp_e
         return kp_wrap(err, "put back what is in " KP_KEPT_FOLDER);
     kp_step_changed(site, node, "put back the programs and configuration of before", &change);
     if (kp_place_unit(site, node, "kubelet.service", KP_UNIT_RELOAD_DAEMON, NULL, err) < 0 ||
-        kp_place_unit(site, node, "containerd.service", KP_UNIT_RESTART, NULL, err) < 0)
+        kp_place_unit(site, node, unit, KP_UNIT_RESTART, NULL, err) < 0)
         return -1;
     return kp_place_unit(site, node, "kubelet.service", KP_UNIT_RESTART, NULL, err);
 }

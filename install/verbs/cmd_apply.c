@@ -9,6 +9,7 @@
 #include "install/report.h"
 #include "install/site.h"
 #include "install/steps/mark.h"
+#include "install/steps/runtime_change.h"
 #include "install/steps/site_ca.h"
 #include "install/steps/upgrade.h"
 
@@ -63,7 +64,7 @@ static int check_nodes(struct kp_open_site *open, const struct options *options,
     }
     if (!options->site.quiet && !options->site.json)
         kp_preflight_print_findings(&findings, stderr);
-    if (kp_upgrade_refuse_others(site, err) < 0)
+    if (kp_upgrade_refuse_others(site, err) < 0 || kp_runtime_refuse_others(site, err) < 0)
         return -1;
     end_check(site, &findings, start);
     return 0;

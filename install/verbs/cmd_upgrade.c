@@ -8,6 +8,7 @@
 #include "install/site.h"
 #include "install/steps/common.h"
 #include "install/steps/mark.h"
+#include "install/steps/runtime_change.h"
 #include "install/steps/upgrade.h"
 
 #include <stdio.h>
@@ -101,7 +102,7 @@ static int check_site(struct upgrade *u, struct kp_err *err)
                    findings.errors, findings.errors == 1 ? "" : "s");
         return kp_hint(err, "mend what is listed above, then " AGAIN);
     }
-    return find_versions(u, err);
+    return find_versions(u, err) < 0 ? -1 : kp_runtime_refuse_kinds(u->site, err);
 }
 
 static const char *component_version(const struct kp_manifest *m, const char *name)

@@ -168,7 +168,7 @@ Test(kubespray, says_what_is_wrong, .init = begin, .fini = end)
     } bad[] = {
         {"all:\n  children:\n    kube_node: {hosts: {node2: {ip: 10.77.0.12}}}\n", "a: 1\n",
          "kube_control_plane has no hosts"},
-        {HOSTS GROUPS, "container_manager: crio\n",
+        {HOSTS GROUPS, "container_manager: docker\n",
          "all.yml:1:20: container_manager: kinstall runs"},
         {HOSTS GROUPS, "kube_pods_subnet: \"{{ a | b }}\"\n",
          "all.yml:1:19: kube_pods_subnet: a temp"},

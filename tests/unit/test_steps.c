@@ -293,32 +293,6 @@ Test(steps, a_missing_image_is_named)
     cr_expect_eq(err.code, KP_MISSING);
 }
 
-Test(steps, hosts_toml)
-{
-    const char *one[] = {"https://10.77.0.11:5000", NULL};
-    const char *three[] = {"https://10.77.0.11:5000", "https://10.77.0.12:5000",
-                           "https://10.77.0.13:5000", NULL};
-    static const char *const names[] = {"hosts-one.toml", "hosts-three.toml",
-                                        "hosts-three-own-last.toml", "hosts-three-own-first.toml"};
-    for (size_t i = 0; i < KP_COUNT(names); i++) {
-        kp_auto_free char *text = NULL;
-        struct kp_err err = KP_ERR_INIT;
-        const char *own = i == 0 ? one[0] : i == 2 ? three[2] : i == 3 ? three[0] : NULL;
-        cr_assert_eq(kp_render_hosts_toml(&text, i ? three : one, own, i == 3, &err), 0);
-        check_golden(names[i], text);
-        // No mirror twice, none left out, and no host but mirrors.
-        for (size_t j = 0; (i ? three : one)[j]; j++) {
-            const char *first = strstr(text, (i ? three : one)[j]);
-            cr_assert(first);
-            cr_expect_null(strstr(first + 1, (i ? three : one)[j]));
-        }
-    }
-    struct kp_err err = KP_ERR_INIT;
-    char *text = NULL;
-    const char *none[] = {NULL};
-    cr_expect_eq(kp_render_hosts_toml(&text, none, NULL, false, &err), -1);
-}
-
 Test(steps, containerd_configs)
 {
     for (unsigned v = 2; v <= 4; v++) {
@@ -327,8 +301,10 @@ Test(steps, containerd_configs)
         kp_auto_free char *name = kp_asprintf("containerd-v%u.toml", v);
         struct kp_err err = KP_ERR_INIT;
         kp_vars_set(vars, "pause", "registry.k8s.io/pause:3.9");
-        kp_vars_set(vars, "runc", "/usr/local/sbin/runc");
+        kp_vars_set(vars, "oci", "runc");
+        kp_vars_set(vars, "oci_program", "/usr/local/sbin/runc");
         kp_vars_flag(vars, "restrict_oom_score_adj", v == 2);
+        kp_vars_flag(vars, "selinux", v == 4);
         cr_assert_eq(kp_render(&text, name, vars, &err), 0, "%s", err.message);
         check_golden(name, text);
     }

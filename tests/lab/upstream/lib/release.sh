@@ -15,6 +15,8 @@ release_template() {
     while IFS= read -r line; do
         case $line in
             "@GROUPS release@") group_parts release ;;
+            "@GROUPS files@") group_parts files ;;
+            "@GROUPS runtimes@") group_parts runtimes ;;
             "@GROUPS networks@") group_parts networks ;;
             "@ADDONS@") if [[ -n $addons ]]; then printf '    addons:\n%s\n' "$addons"; else echo '    addons: {}'; fi ;;
             *) printf '%s\n' "$line" ;;
@@ -44,13 +46,16 @@ release_url_file() {
 # Fills templates/release.yaml.in for $UPSTREAM_K8S: @REF@ and @DIGEST@ from the image named on the
 # line, @SHA256@ from the file that the url above it names.
 release_entry() {
-    local line name="" version="" url="" tag k8s_minor=${UPSTREAM_K8S%.*} api=v1beta3 file containerd_config=2
+    local line name="" version="" url="" tag k8s_minor=${UPSTREAM_K8S%.*} api=v1beta3 file containerd_config=2 runtime
     ((${k8s_minor#1.} <= 30)) || api=v1beta4
     [[ $(component_version containerd) == 1.* ]] || containerd_config=3
+    runtime=$(component_version containerd)
+    runtime=containerd-${runtime%.*}
     while IFS= read -r line; do
         line=${line//@K8S@/$UPSTREAM_K8S}
         line=${line//@KUBEADM_API@/$api}
         line=${line//@CONTAINERD_CONFIG@/$containerd_config}
+        line=${line//@RUNTIME@/$runtime}
         line=${line//@CONTAINERD@/$(component_version containerd)}
         line=${line//@RUNC@/$(component_version runc)}
         line=${line//@CRICTL@/$(component_version crictl)}
