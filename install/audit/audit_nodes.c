@@ -44,7 +44,6 @@ static const struct {
     unsigned depth;
 } own_folders[] = {
     {"/etc/kubernetes/manifests", 3},         {"/opt/cni/bin", 2}, {"/etc/containerd/certs.d", 3},
-    {"/etc/containers/registries.conf.d", 2}, {KNODE_FOLDER, 2},
 };
 static const char *const own_units[] = {"kubelet.service",   "containerd.service",
                                         "kregistry.service", "etcd.service",

@@ -43,6 +43,8 @@ static const struct question of_node[] = {
      "for f in /etc/kubernetes/manifests/*; do echo \"== $f\"; cat \"$f\"; done" TAIL},
     {"settings.txt", "for f in /var/lib/kubelet/config.yaml /var/lib/kubelet/kubeadm-flags.env"
                      " /etc/containerd/config.toml /etc/containerd/certs.d/*/hosts.toml"
+                     " /etc/crictl.yaml /etc/nerdctl/nerdctl.toml /etc/crio/crio.conf"
+                     " /etc/containers/registries.conf.d/10-kpack.conf"
                      " /run/kpack/certs.d/*/hosts.toml /etc/kpack/etcd/etcd.env"
                      " /etc/kpack/etcd/initial.env /etc/kpack/haproxy/haproxy.cfg"
                      " /etc/kubernetes/kpack-*.yaml /etc/sysctl.d/90-kpack.conf; do"
