@@ -252,7 +252,11 @@ int kp_place_kubelet_auths(struct kp_site *site, struct kp_site_node *node, stru
     if (json_object_size(all) == 1 && !json_object_size(json_object_get(all, "auths")))
         return kp_place_removed(site, node, KUBELET_AUTH, NULL, err);
     char *text = kp_json_dump(all, true);
-    int result = kp_place_secret(site, node, KUBELET_AUTH, text, NULL, err);
+    bool changed = false;
+    int result = kp_place_secret(site, node, KUBELET_AUTH, text, &changed, err);
     kp_secret_free(text);
-    return result;
+    if (result < 0 || !changed)
+        return result;
+    // It reads the file anew only after some minutes.
+    return kp_place_unit(site, node, "kubelet.service", KP_UNIT_RESTART, NULL, err);
 }
