@@ -43,7 +43,9 @@ static const struct {
     const char *path;
     unsigned depth;
 } own_folders[] = {
-    {"/etc/kubernetes/manifests", 3},         {"/opt/cni/bin", 2}, {"/etc/containerd/certs.d", 3},
+    {"/etc/kubernetes/manifests", 3},
+    {"/opt/cni/bin", 2},
+    {"/etc/containerd/certs.d", 3},
 };
 static const char *const own_units[] = {"kubelet.service",   "containerd.service",
                                         "kregistry.service", "etcd.service",

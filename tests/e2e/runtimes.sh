@@ -100,6 +100,9 @@ test_operator() {
         contains "crictl info on $node" "$(on "$node" 'crictl info')" RuntimeReady
         contains "crictl pods on $node" "$(on "$node" 'crictl pods')" kube-flannel
         contains "crictl images on $node" "$(on "$node" 'crictl images')" registry.k8s.io/pause
+        contains "crictl ps --name on $node" "$(on "$node" "crictl ps --name kube-proxy")" kube-proxy
+        contains "crictl logs on $node" "$(on "$node" "crictl logs --tail 5 \$(crictl ps -q --name kube-proxy)")" "."
+        contains "pinned, as the kubelet sees it, on $node" "$(on "$node" "crictl images -o json")" "\"pinned\": true"
         contains "nerdctl ps on $node" "$(on "$node" 'nerdctl ps')" kube-proxy
         contains "nerdctl images on $node" "$(on "$node" 'nerdctl images')" registry.k8s.io/pause
         contains "nerdctl info on $node" "$(on "$node" 'nerdctl info')" systemd overlayfs
@@ -123,7 +126,8 @@ test_registry() {
         for file in /var/lib/kubelet/config.json "/etc/containerd/certs.d/$REGISTRY_HOST/hosts.toml"; do
             expect "mode of $file on $node" "600 root" "$(on "$node" "stat -c '%a %U' $file")"
         done
-        expect "the proxy's exceptions" yes "$(on "$node" 'systemctl show containerd -p Environment | grep -q "NO_PROXY=localhost,127.0.0.1,::1,10.77.0.11,cp1,10.77.0.12,w1,mixed.kpack.internal,10.233.64.0/18,10.233.0.0/18,.svc,.cluster.local,10.77.0.1" && echo yes')"
+        contains "the proxy's exceptions" "$(on "$node" 'systemctl show containerd -p Environment')" HTTPS_PROXY=http://10.77.0.250:3128 \
+            "NO_PROXY=localhost,127.0.0.1,::1,10.77.0.11,cp1,10.77.0.12,w1,$CLUSTER.kpack.internal,10.233.64.0/18,10.233.0.0/18,.svc,.cluster.local,10.77.0.1"
         ! on "$node" "journalctl --no-pager | grep -F -e '$PASSWORD' -e '$(printf '%s:%s' "$USER_NAME" "$PASSWORD" | base64 -w0)'" || fail "the password is in the journal of $node"
     done
     ! grep -rF -e "$PASSWORD" -e "$(printf '%s:%s' "$USER_NAME" "$PASSWORD" | base64 -w0)" "$WORK/$CLUSTER.state" || fail "the password is in the state folder"
@@ -167,6 +171,7 @@ part "a bundle with two runtimes"
 export UPSTREAM_WITH=runtimes
 shared_bundle # its key
 upstream_up
+"$UPSTREAM" up # what of the group is not served yet
 REGISTRY_PROGRAM=$REGISTRY
 HELLO_LAYOUT=$(printf '%s\n' "$UPSTREAM_IMAGES_DIR"/hello-* | sed -n 1p)
 "$UPSTREAM" release-file "$WORK/lab.yaml"
