@@ -96,7 +96,7 @@ struct kp_inventory {
         bool requested;                /* signed by the site: kinstall certs request, accept */
     } pki;
     const char *runtime, *oci_runtime; /* NULL: the bundle's first, runc */
-    struct kp_proxy proxy;
+    struct kp_http_proxy proxy;
     struct kp_registry *registries;
     size_t registry_count;
     struct kp_security security;

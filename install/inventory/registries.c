@@ -135,7 +135,7 @@ static const struct kp_key proxy_keys[] = {
              "names, which always do",
      .shown = "none more"},
     {.name = NULL}};
-const struct kp_section kp_keys_proxy = {.name = "proxy", .keys = proxy_keys};
+const struct kp_section kp_keys_http_proxy = {.name = "proxy", .keys = proxy_keys};
 
 /* The file of a password must be nobody else's. */
 static int read_password(struct kp_registry *registry, struct kp_err *err)
@@ -217,7 +217,7 @@ const struct kp_registry *kp_registry_find(const struct kp_inventory *inventory,
     return NULL;
 }
 
-bool kp_proxy_is_set(const struct kp_inventory *inventory)
+bool kp_http_proxy_is_set(const struct kp_inventory *inventory)
 {
     return inventory->proxy.http || inventory->proxy.https;
 }
@@ -227,10 +227,10 @@ static void add(struct kp_buf *out, const char *text)
     kp_buf_addf(out, "%s%s", out->len ? "," : "", text);
 }
 
-char *kp_proxy_exceptions(const struct kp_inventory *inventory)
+char *kp_http_proxy_exceptions(const struct kp_inventory *inventory)
 {
     kp_auto_value(kp_buf) out = KP_BUF(EXCEPTIONS_MAX);
-    if (!kp_proxy_is_set(inventory))
+    if (!kp_http_proxy_is_set(inventory))
         return kp_strdup("");
     add(&out, "localhost,127.0.0.1,::1");
     for (size_t i = 0; i < inventory->node_count; i++) {

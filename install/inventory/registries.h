@@ -22,12 +22,12 @@ struct kp_registry {
     char *pem;      /* what `ca` holds; owned by the arena; NULL until kp_registries_unlock */
     char *password; /* kp_secret_free; NULL until kp_registries_unlock */
 };
-struct kp_proxy {
+struct kp_http_proxy {
     const char *http, *https; /* "http://proxy.site.example:3128", or NULL */
     const char **no_proxy;    /* beside what is computed */
     size_t no_proxy_count;
 };
-extern const struct kp_section kp_keys_registry, kp_keys_proxy;
+extern const struct kp_section kp_keys_registry, kp_keys_http_proxy;
 
 /* Reads what the registries name: CAs, passwords. fd >= 0: passwords of registries that have a
  * username and no password_file, one a line in the inventory's order; else the terminal is asked.
@@ -41,5 +41,5 @@ const struct kp_registry *kp_registry_find(const struct kp_inventory *inventory,
 /* What a proxy must not see: this host, every node by name and address, the API's name, pods,
  * services, the cluster's domain, and what the inventory adds. "" where no proxy is set. kp_free.
  */
-char *kp_proxy_exceptions(const struct kp_inventory *inventory);
-bool kp_proxy_is_set(const struct kp_inventory *inventory);
+char *kp_http_proxy_exceptions(const struct kp_inventory *inventory);
+bool kp_http_proxy_is_set(const struct kp_inventory *inventory);

@@ -96,10 +96,10 @@ static int place_proxy(struct kp_site *site, struct kp_site_node *node, bool *ch
     const struct kp_runtime_place *place = kp_runtime_place(kp_node_runtime(site, node).kind);
     kp_auto_free char *path =
         kp_asprintf("/etc/systemd/system/%s.d/20-kpack-proxy.conf", place->unit);
-    kp_auto_free char *exceptions = kp_proxy_exceptions(inventory);
+    kp_auto_free char *exceptions = kp_http_proxy_exceptions(inventory);
     kp_auto(kp_vars) vars = kp_vars_new();
     bool there;
-    if (!kp_proxy_is_set(inventory)) {
+    if (!kp_http_proxy_is_set(inventory)) {
         if (kp_have_file(node, path, &there, err) < 0)
             return -1;
         return there ? kp_place_removed(site, node, path, changed, err) : 0;

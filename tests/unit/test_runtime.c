@@ -360,11 +360,11 @@ Test(runtime, proxy)
 {
     struct sample s;
     fill(&s);
-    kp_auto_free char *none = kp_proxy_exceptions(&s.inventory);
+    kp_auto_free char *none = kp_http_proxy_exceptions(&s.inventory);
     cr_expect_str_eq(none, "");
     static const char *more[] = {".site.example", NULL};
-    s.inventory.proxy = (struct kp_proxy){NULL, "http://proxy.site.example:3128", more, 1};
-    kp_auto_free char *some = kp_proxy_exceptions(&s.inventory);
+    s.inventory.proxy = (struct kp_http_proxy){NULL, "http://proxy.site.example:3128", more, 1};
+    kp_auto_free char *some = kp_http_proxy_exceptions(&s.inventory);
     cr_expect_str_eq(some, "localhost,127.0.0.1,::1,10.77.0.11,cp1,10.77.0.21,w1,"
                            "demo.kpack.internal,10.233.64.0/18,10.233.0.0/18,.svc,.cluster.local,"
                            ".site.example");
