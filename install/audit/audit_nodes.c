@@ -46,6 +46,7 @@ static const struct {
     {"/etc/kubernetes/manifests", 3},
     {"/opt/cni/bin", 2},
     {"/etc/containerd/certs.d", 3},
+    {KNODE_FOLDER, 2},
 };
 static const char *const own_units[] = {"kubelet.service",   "containerd.service",
                                         "kregistry.service", "etcd.service",
