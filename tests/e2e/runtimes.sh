@@ -168,8 +168,8 @@ test_change() {
 
 e2e_begin runtimes
 part "a bundle with two runtimes"
-export UPSTREAM_WITH=runtimes
 shared_bundle # its key
+export UPSTREAM_WITH=runtimes
 upstream_up
 "$UPSTREAM" up # what of the group is not served yet
 REGISTRY_PROGRAM=$REGISTRY
