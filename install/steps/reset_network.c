@@ -89,6 +89,26 @@ static int reset_table(struct kp_site *site, struct kp_site_node *node, const ch
     return kp_step_run(site, node, &run, &result, err);
 }
 
+/* What kube-proxy keeps in nftables. No nft or no such table: nothing of it is there. */
+static int drop_tables(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    static const char *const families[] = {"ip", "ip6"};
+    struct kp_change change = {.changed = true};
+    for (size_t i = 0; i < KP_COUNT(families); i++) {
+        const char *list[] = {"nft", "list", "table", families[i], "kube-proxy", NULL};
+        const char *drop[] = {"nft", "delete", "table", families[i], "kube-proxy", NULL};
+        struct kp_err ignored;
+        int status = 0;
+        if (kp_ask(site, node, list, 60, &status, NULL, &ignored) < 0 || status != 0)
+            continue;
+        if (kp_ask(site, node, drop, 60, NULL, NULL, err) < 0)
+            return -1;
+        kp_auto_free char *what = kp_asprintf("delete kube-proxy's table %s of nft", families[i]);
+        kp_step_changed(site, node, what, &change);
+    }
+    return 0;
+}
+
 static int reset_rules(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     static const char *const families[] = {"iptables", "ip6tables"};
@@ -97,7 +117,7 @@ static int reset_rules(struct kp_site *site, struct kp_site_node *node, struct k
         for (size_t j = 0; j < KP_COUNT(tables); j++)
             if (reset_table(site, node, families[i], tables[j], err) < 0)
                 return -1;
-    return 0;
+    return drop_tables(site, node, err);
 }
 
 /* "cali1a2b3c4d5e6", "lxc0123456789ab": as long as a name can be. */
