@@ -114,6 +114,8 @@ int kp_tls_client_new(SSL_CTX **out, struct kp_slice ca, struct kp_err *err)
         return kp_tls_fail(err, KP_FAILED, "TLS");
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_read_ahead(ctx, 1);
+    // A CA that is given is trusted as it is, also one that a CA of the site has signed.
+    X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN);
     if (add_certificates(SSL_CTX_get_cert_store(ctx), ca, err) < 0)
         return -1;
     *out = kp_steal(&ctx);
