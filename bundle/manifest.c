@@ -12,6 +12,11 @@ static const struct {
     {"etcd", KP_ROLE_ETCD},
 };
 
+const char *const kp_hook_phases[] = {"mirror", "prepare", "runtime", "tools",  "etcd",
+                                      "init",   "join",    "network", "addons", "secure",
+                                      "custom", "prove",   NULL};
+const char *const kp_hook_places[] = {"admin", "first", "control-plane", "worker", "etcd",
+                                      "all",   NULL};
 const char *const kp_addon_check_kinds[] = {"condition", "items", "admit", "volume", NULL};
 
 struct kp_manifest *kp_manifest_new(void)

@@ -110,6 +110,19 @@ struct kp_cluster_manifest { /* YAML that is applied to the cluster */
 /* "condition", "items", "admit", "volume"; NULL-terminated. */
 extern const char *const kp_addon_check_kinds[];
 
+struct kp_hook {       /* a script that kinstall runs beside a phase */
+    const char *phase; /* of kp_hook_phases */
+    bool after;        /* or before it */
+    const char *where; /* of kp_hook_places, or a node's name */
+    const char *file;  /* name of its file, one for every arch */
+    uint64_t timeout;  /* seconds */
+};
+#define KP_HOOKS_MAX 64
+#define KP_HOOK_TIMEOUT 300 /* where none is given */
+#define KP_HOOK_TIMEOUT_MAX 86400
+extern const char *const kp_hook_phases[]; /* "mirror" …; NULL-terminated */
+extern const char *const kp_hook_places[]; /* "admin", "first", "control-plane" … */
+
 struct kp_base {
     struct kp_digest id;
     const char *name;
@@ -142,6 +155,8 @@ struct kp_manifest {
     size_t image_count;
     struct kp_cluster_manifest *manifests;
     size_t manifest_count;
+    struct kp_hook *hooks; /* in the order in which they are run */
+    size_t hook_count;
     struct kp_base *bases;
     size_t base_count;
     const json_t

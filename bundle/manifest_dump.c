@@ -175,6 +175,18 @@ static json_t *dump_manifest(const struct kp_manifest *m, size_t i)
     return out;
 }
 
+static json_t *dump_hook(const struct kp_manifest *m, size_t i)
+{
+    const struct kp_hook *hook = &m->hooks[i];
+    json_t *out = json_object();
+    set_text(out, "phase", hook->phase);
+    set_text(out, "when", hook->after ? "after" : "before");
+    set_text(out, "where", hook->where);
+    set_text(out, "file", hook->file);
+    set_number(out, "timeout", hook->timeout);
+    return out;
+}
+
 static json_t *dump_base(const struct kp_manifest *m, size_t i)
 {
     json_t *out = json_object();
@@ -242,6 +254,8 @@ char *kp_manifest_dump(const struct kp_manifest *manifest, size_t *len)
     add_list(&buf, "files", manifest, manifest->file_count, dump_file);
     add_list(&buf, "images", manifest, manifest->image_count, dump_image);
     add_list(&buf, "manifests", manifest, manifest->manifest_count, dump_manifest);
+    if (manifest->hook_count)
+        add_list(&buf, "hooks", manifest, manifest->hook_count, dump_hook);
     add_list(&buf, "bases", manifest, manifest->base_count, dump_base);
     if (json_array_size(manifest->revocations)) {
         kp_buf_adds(&buf, ",\n\"revocations\":");

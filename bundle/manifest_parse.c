@@ -333,6 +333,36 @@ static void parse_cluster_manifest(struct parsing *p, struct kp_json_reader *r, 
     check_blob(p->m, r, "blob", &manifest->blob, manifest->size);
 }
 
+static bool phase_rule(const char *text)
+{
+    return has_text(kp_hook_phases, text);
+}
+
+/* Its file is there for every arch of the bundle. */
+static void check_hook_file(struct parsing *p, struct kp_json_reader *r, const struct kp_hook *hook)
+{
+    for (size_t i = 0; !r->failed && p->m->arches[i]; i++)
+        if (!kp_manifest_file(p->m, hook->file, p->m->arches[i]))
+            kp_json_complain(r, "file", "\"%.64s\" is not in files for %s", hook->file,
+                             p->m->arches[i]);
+}
+
+static void parse_hook(struct parsing *p, struct kp_json_reader *r, size_t i)
+{
+    struct kp_hook *hook = &p->m->hooks[i];
+    hook->phase = read_ruled(r, "phase", phase_rule, "the name of a phase");
+    const char *when = kp_json_text(r, "when", KP_NAME_MAX);
+    hook->after = strcmp(when, "after") == 0;
+    if (!r->failed && !hook->after && strcmp(when, "before") != 0)
+        kp_json_complain(r, "when", "before or after is needed");
+    hook->where = read_ruled(r, "where", dns_rule, "a place or a node's name");
+    hook->file = read_name(r, "file");
+    hook->timeout = kp_json_number(r, "timeout", KP_HOOK_TIMEOUT_MAX);
+    if (!r->failed && !hook->timeout)
+        kp_json_complain(r, "timeout", "is 0");
+    check_hook_file(p, r, hook);
+}
+
 static void parse_list(struct parsing *p, const char *key, size_t max, size_t item_size, void *out,
                        size_t *count,
                        void (*parse)(struct parsing *, struct kp_json_reader *, size_t))
@@ -523,6 +553,8 @@ static int parse_document(struct kp_manifest *m, struct kp_err *err)
     PARSE_LIST(&p, "files", KP_FILES_MAX, files, file_count, parse_file);
     PARSE_LIST(&p, "images", KP_IMAGES_MAX, images, image_count, parse_image);
     PARSE_LIST(&p, "manifests", KP_FILES_MAX, manifests, manifest_count, parse_cluster_manifest);
+    if (json_object_get(m->document, "hooks"))
+        PARSE_LIST(&p, "hooks", KP_HOOKS_MAX, hooks, hook_count, parse_hook);
     parse_revocations(&p);
     if (json_object_get(m->document, "provenance"))
         m->provenance = kp_json_object(&top, "provenance", true);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bundle/policy.h"
 
+#include "bundle/trust_list.h"
 #include "core/file.h"
 #include "core/text.h"
 
@@ -55,6 +56,36 @@ int kp_policy_judge(const struct kp_manifest *manifest, const struct kp_signatur
     if (kp_signatures_judge(set, &how, text, signers, err) < 0)
         return -1;
     return kp_policy_bundle(manifest, revoked, err);
+}
+
+static int refuse_hooks(const struct kp_manifest *manifest, const char *why, const char *hint,
+                        struct kp_err *err)
+{
+    kp_fail_as(err, KP_UNTRUSTED, "hooks", "bundle %s carries %zu hook%s, %s", manifest->name,
+               manifest->hook_count, manifest->hook_count == 1 ? "" : "s", why);
+    return kp_hint(err, "%s", hint);
+}
+
+int kp_policy_hooks(const struct kp_manifest *manifest, const struct kp_signature_set *set,
+                    struct kp_slice text, const struct kp_trust *trust, bool allowed,
+                    struct kp_err *err)
+{
+    struct kp_judging how = kp_judging_by(trust, KP_KEY_HOOKS, "the bundle's hooks");
+    struct kp_err failure = KP_ERR_INIT;
+    if (!manifest->hook_count)
+        return 0;
+    if (!kp_trust_list_of(trust))
+        return allowed
+                   ? 0
+                   : refuse_hooks(manifest, "and no trust list here says who may have them run",
+                                  "look at them (kpack list, kpack extract), then: --allow-hooks",
+                                  err);
+    how.created = manifest->created;
+    if (how.threshold && kp_signatures_judge(set, &how, text, NULL, &failure) == 0)
+        return 0;
+    return refuse_hooks(
+        manifest, how.threshold ? failure.message : "and no key of the trust list may",
+        "have it signed by keys of role hooks (kpack sign), or made without hooks", err);
 }
 
 int kp_policy_serial(const struct kp_manifest *manifest, uint64_t highest,

@@ -22,6 +22,12 @@ KP_CHECK int kp_policy_carried(const struct kp_manifest *manifest, const struct 
 KP_CHECK int kp_policy_judge(const struct kp_manifest *manifest, const struct kp_signature_set *set,
                              struct kp_slice text, const struct kp_trust *trust,
                              struct kp_signers *signers, struct kp_err *err);
+/* Hooks are carried: with a trust list the keys of role hooks that signed must reach that role's
+ * threshold; with loose keys, which have no such role, `allowed` decides (a person typed it).
+ * KP_UNTRUSTED "hooks". */
+KP_CHECK int kp_policy_hooks(const struct kp_manifest *manifest, const struct kp_signature_set *set,
+                             struct kp_slice text, const struct kp_trust *trust, bool allowed,
+                             struct kp_err *err);
 /* KP_UNTRUSTED "revoked" where the bundle's id is in the set. */
 KP_CHECK int kp_policy_bundle(const struct kp_manifest *manifest, const struct kp_revoked *revoked,
                               struct kp_err *err);

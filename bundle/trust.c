@@ -17,7 +17,7 @@ struct kp_trust {
     struct kp_revoked *revoked;
 };
 
-static const char *const role_texts[KP_KEY_ROLES] = {"sign", "revoke", "root"};
+static const char *const role_texts[KP_KEY_ROLES] = {"sign", "revoke", "root", "hooks"};
 
 unsigned kp_key_role_parse(const char *text)
 {

@@ -15,9 +15,11 @@
 #define KP_ED25519_KEY ((size_t)32)
 #define KP_TRUST_SYSTEM "/etc/kpack/trusted.d"
 
-/* Bits of what a key may do: sign bundles, revoke keys and bundles, sign the next trust list. */
-enum { KP_KEY_SIGN = 1, KP_KEY_REVOKE = 2, KP_KEY_ROOT = 4 };
-#define KP_KEY_ROLES 3
+/* Bits of what a key may do: sign bundles, revoke keys and bundles, sign the next trust list, have
+ * bundles carry hooks (as well as sign). */
+enum { KP_KEY_SIGN = 1, KP_KEY_REVOKE = 2, KP_KEY_ROOT = 4, KP_KEY_HOOKS = 8 };
+#define KP_KEY_ROLES 4
+#define KP_KEY_ROLES_NEEDED 3 /* the first ones, which every trust list has a threshold for */
 
 struct kp_revoked;
 struct kp_trust_list;

@@ -73,6 +73,8 @@ static void read_thresholds(struct kp_trust_list *list, struct kp_json_reader *t
         unsigned holders = 0;
         for (size_t k = 0; k < list->key_count; k++)
             holders += list->keys[k].roles & 1U << i ? 1 : 0;
+        if (i >= KP_KEY_ROLES_NEEDED && !holders && !json_object_get(r.object, text))
+            continue;
         list->thresholds[i] = (unsigned)kp_json_number(&r, text, KP_TRUST_KEYS_MAX);
         if (!r.failed && (!list->thresholds[i] || list->thresholds[i] > holders))
             kp_json_complain(&r, text, "is %u, and %u key%s have that role", list->thresholds[i],
@@ -123,7 +125,7 @@ static json_t *list_json(const struct kp_trust_list *list)
     json_t *keys = json_array(), *thresholds = json_object();
     for (size_t i = 0; i < list->key_count; i++)
         json_array_append_new(keys, key_json(&list->keys[i]));
-    for (unsigned i = 0; i < KP_KEY_ROLES; i++)
+    for (unsigned i = 0; i < KP_KEY_ROLES && (i < KP_KEY_ROLES_NEEDED || list->thresholds[i]); i++)
         json_object_set_new(thresholds, kp_key_role_text(1U << i),
                             json_integer(list->thresholds[i]));
     struct kp_digest_text previous = kp_digest_hex(&list->previous);

@@ -20,7 +20,7 @@ struct kp_trust_list {
     const char *created;
     bool has_previous; /* all but version 1 */
     struct kp_digest previous;
-    unsigned thresholds[KP_KEY_ROLES]; /* sign, revoke, root */
+    unsigned thresholds[KP_KEY_ROLES]; /* sign, revoke, root, hooks (0: nobody may) */
     struct kp_trust_key *keys;         /* distinct ids and names, in the file's order */
     size_t key_count;
 };

@@ -114,7 +114,7 @@ static int write_temporary(const char *temp, struct kp_slice data, mode_t mode, 
 
 int kp_file_write_atomic(const char *path, struct kp_slice data, mode_t mode, struct kp_err *err)
 {
-    kp_auto_free char *temp = kp_asprintf("%s.tmp.%d", path, (int)getpid());
+    kp_auto_free char *temp = kp_asprintf("%s.tmp.%d", path, (int)gettid());
     (void)unlink(temp);
     if (write_temporary(temp, data, mode, err) < 0 ||
         (rename(temp, path) < 0 && kp_fail_sys(err, errno, "rename %s", temp) < 0)) {

@@ -14,7 +14,7 @@ int main(int argc, char **argv)
         kp_cmd_receipt, kp_cmd_reset,    kp_cmd_trust,      kp_cmd_audit,   kp_cmd_convert,
         kp_cmd_upgrade, kp_cmd_rollback, kp_cmd_kubeconfig, kp_cmd_kubectl, kp_cmd_etcd,
         kp_cmd_certs,   kp_cmd_remove,   kp_cmd_support,    kp_cmd_explain, kp_cmd_encryption,
-        kp_cmd_runtime, {.name = NULL}};
+        kp_cmd_runtime, kp_cmd_remove_addon, {.name = NULL}};
     const struct kp_program program = {
         .name = "kinstall",
         .summary = "installs Kubernetes out of a signed bundle, with no network",

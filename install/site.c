@@ -279,6 +279,8 @@ static void note_policy(struct kp_open_site *open)
         kp_journal_note(open->journal, "allow-downgrade", NULL, NULL, text);
     if (open->policy.expired)
         kp_journal_note(open->journal, "allow-expired", NULL, NULL, NULL);
+    if (open->policy.hooks)
+        kp_journal_note(open->journal, "allow-hooks", NULL, NULL, NULL);
     if (open->policy.insecure[0])
         kp_journal_note(open->journal, "insecure-no-verify", NULL, NULL, open->policy.insecure);
 }

@@ -6,6 +6,7 @@
 #include "core/pool.h"
 #include "core/text.h"
 #include "install/audit/audit.h"
+#include "install/hooks.h"
 #include "install/journal.h"
 
 #define RECONNECTS 5
@@ -150,6 +151,23 @@ static int run_step(struct kp_site *site, const struct kp_step *step, struct kp_
     return n ? kp_parallel(threads, n, run_on_node, &running, err) : 0;
 }
 
+/* Those beside the phase, one after the other, each on its nodes side by side. */
+static int run_hooks(struct kp_site *site, const char *phase, bool after, struct kp_err *err)
+{
+    int result = 0;
+    for (size_t i = 0;
+         result == 0 && site->hooks && !site->dry_run && i < site->manifest->hook_count; i++) {
+        const struct kp_hook *hook = &site->manifest->hooks[i];
+        if (strcmp(hook->phase, phase) != 0 || hook->after != after)
+            continue;
+        struct kp_step step = kp_hook_step(hook);
+        site->hook = hook;
+        result = run_step(site, &step, err);
+        site->hook = NULL;
+    }
+    return result;
+}
+
 static size_t count_changes(const struct kp_site *site)
 {
     size_t changes = 0;
@@ -188,9 +206,12 @@ static int run_phase(struct kp_site *site, const struct kp_step *steps, struct k
     site->row = kp_screen_row(site->screen, steps->phase, 0);
     kp_row_note(site->row, "running");
     kp_journal_note(site->journal, "phase", NULL, steps->phase, NULL);
+    result = run_hooks(site, steps->phase, false, err);
     for (const struct kp_step *step = steps; result == 0 && step->name; step++)
         if (!site->nodes[0].failed)
             result = run_step(site, step, err);
+    if (result == 0)
+        result = run_hooks(site, steps->phase, true, err);
     struct kp_row *row = site->row;
     pthread_mutex_lock(&site->lock);
     site->row = NULL;
@@ -229,7 +250,11 @@ static int run_phases(struct kp_site *site, const struct kp_step *const *phases,
 int kp_steps_run(struct kp_site *site, const struct kp_step *const *phases, size_t count,
                  struct kp_err *err)
 {
+    if (site->hooks && site->dry_run)
+        kp_hooks_plan(site);
     int result = run_phases(site, phases, count, err);
+    if (result == 0 && site->hooks && !site->dry_run)
+        kp_hooks_end(site);
     struct kp_err failure = KP_ERR_INIT;
     if (!site->audit || site->dry_run)
         return result;

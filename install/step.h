@@ -72,6 +72,8 @@ struct kp_site { /* one run: everything that steps stand on; borrowed by them */
     } encryption;
     unsigned batch;              /* nodes at once in a halting step; 0: one */
     struct kp_previous previous; /* what the mirrors serve beside the bundle, to go back to */
+    bool hooks;                  /* this run has them: apply, plan, upgrade */
+    const struct kp_hook *hook;  /* that runs now (install/hooks.h), or NULL */
     struct kp_row *row;          /* of the running phase; NULL between phases */
     struct {                     /* while nodes join; secrets, wiped afterwards (steps/join.c) */
         char token[24], ca_hash[65];

@@ -20,6 +20,7 @@ struct walk {
     void *user;
     struct level levels[KP_WALK_DEPTH_MAX];
     size_t depth;
+    unsigned document, document_line;
     char path[KP_WALK_PATH_MAX];
 };
 
@@ -91,6 +92,8 @@ static int take_scalar(struct walk *w, const yaml_event_t *event)
         .path = w->path,
         .key = nearest_key(w),
         .text = text,
+        .document = w->document,
+        .document_line = w->document_line,
         .block = style == YAML_LITERAL_SCALAR_STYLE || style == YAML_FOLDED_SCALAR_STYLE,
     };
     int result = w->each(w->user, &scalar, w->err);
@@ -115,6 +118,10 @@ static int take_event(struct walk *w, const yaml_event_t *event)
     switch (event->type) {
     case YAML_SCALAR_EVENT:
         return take_scalar(w, event);
+    case YAML_DOCUMENT_START_EVENT:
+        w->document++;
+        w->document_line = (unsigned)event->start_mark.line + 1;
+        return 0;
     case YAML_MAPPING_START_EVENT:
         return open_level(w, event, true);
     case YAML_SEQUENCE_START_EVENT:

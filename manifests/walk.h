@@ -18,6 +18,8 @@ struct kp_walk_scalar {
         *path; /* "spec.template.spec.containers[0].image"; cut where longer than the maximum */
     const char *key; /* the nearest mapping key above it, "" where none */
     struct kp_slice text;
+    unsigned document;      /* from 1: which of the stream's documents */
+    unsigned document_line; /* from 1: where that begins, with its "---" where it has one */
     bool block; /* a literal or folded block: lines of the text follow the key's line */
 };
 /* Calls each for every value (not for keys) in order. `name` stands in errors (KP_USAGE). -1 from

@@ -224,6 +224,8 @@ int kp_assemble(struct kp_manifest **out, const struct kp_gather *gather, struct
     add_images(&a);
     add_probe(&a);
     add_manifests(&a);
+    m->hooks = gather->plan->hooks;
+    m->hook_count = gather->plan->hook_count;
     settle_blobs(m);
     if (kp_held_apply(gather->held, gather->plan, m, err) < 0)
         return -1;

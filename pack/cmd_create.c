@@ -28,8 +28,8 @@ struct create_options {
     const char *k8s, *arch, *network, *release, *mirrors, *lock, *output, *key, *passphrase_fd,
         *cache, *split, *runtime;
     const char *have, *expires;
-    struct kp_text_list with, images, image_files, manifests, packages, waived, libexec, bases,
-        trusted, revocations, charts, values, network_manifests;
+    struct kp_text_list with, images, image_files, manifests, packages, hooks, waived, libexec,
+        bases, trusted, revocations, charts, values, network_manifests;
     uint64_t jobs, level, serial;
     bool plan, unsigned_, json, quiet;
 };
@@ -56,6 +56,8 @@ const struct kp_option kp_create_options[] = {
      "values for a chart, also for one of the release", 0},
     {"package", 0, KP_OPT_LIST, FIELD(packages), "FILE",
      "a .deb or .rpm that kinstall installs on the nodes", 0},
+    {"hook", 0, KP_OPT_LIST, FIELD(hooks), "HOOK",
+     "a script beside a phase: PHASE:before|after:WHERE[:SECONDS]=FILE", 0},
     {"waive", 0, KP_OPT_LIST, FIELD(waived), "REF",
      "an image that may be missing though a manifest names it", 0},
     {"release", 0, KP_OPT_TEXT, FIELD(release), "FILE", "another release file", 0},
@@ -172,6 +174,7 @@ static int make_plan(struct creating *c, struct kp_err *err)
         .image_files = &o->image_files,
         .manifests = &o->manifests,
         .packages = &o->packages,
+        .hooks = &o->hooks,
         .waived = &o->waived,
         .libexec = &o->libexec,
         .libexec_default = libexec,
@@ -478,6 +481,22 @@ static void report(struct creating *c, const struct kp_bundle_written *written)
            kp_text_seconds(kp_now() - c->begin).s);
 }
 
+/* Where this host has a trust list, a key without the role is refused here and not at the site. */
+static int check_hooks(const struct creating *c, struct kp_err *err)
+{
+    kp_auto(kp_trust) trust = kp_trust_new();
+    if (!c->plan->hook_count || !c->key.key)
+        return 0;
+    if (kp_trust_add_default(trust, err) < 0)
+        return -1;
+    const struct kp_trust_key *key = kp_trust_find(trust, kp_key_id(c->key.key));
+    if (!kp_trust_list_of(trust) || !key || key->roles & KP_KEY_HOOKS)
+        return 0;
+    kp_fail_as(err, KP_UNTRUSTED, "no_role",
+               "--hook: the key %s has no role hooks in the trust list", key->name);
+    return kp_hint(err, "sign with one that has it, or give it that role: kpack trust");
+}
+
 static int show_plan(struct creating *c)
 {
     if (!c->o->json) {
@@ -507,7 +526,7 @@ int kp_cmd_create(void *options, int argc, char **argv, struct kp_err *err)
     if (kp_secret_fd(o->passphrase_fd, "--passphrase-fd", &fd, err) < 0 ||
         (!o->plan && !o->unsigned_ && kp_signing_key_unlock(&c.key, o->key, fd, true, err) < 0))
         return -1;
-    if (find_out(&c, err) < 0)
+    if (check_hooks(&c, err) < 0 || find_out(&c, err) < 0)
         return -1;
     if (o->plan)
         return show_plan(&c);

@@ -222,9 +222,24 @@ static void list_manifests(const struct kp_manifest *m)
     kp_table_print(table, stdout);
 }
 
+static void list_hooks(const struct kp_manifest *m)
+{
+    static const char *const heads[] = {"HOOK", "PHASE", "WHERE", "SECONDS"};
+    kp_auto(kp_table) table = kp_table_new(KP_COUNT(heads), heads);
+    kp_table_right(table, 3);
+    for (size_t i = 0; i < m->hook_count; i++) {
+        kp_table_cell(table, KP_PLAIN, "%s", m->hooks[i].file);
+        kp_table_cell(table, KP_PLAIN, "%s %s", m->hooks[i].after ? "after" : "before",
+                      m->hooks[i].phase);
+        kp_table_cell(table, KP_PLAIN, "%s", m->hooks[i].where);
+        kp_table_cell(table, KP_PLAIN, "%llu", (unsigned long long)m->hooks[i].timeout);
+    }
+    kp_table_print(table, stdout);
+}
+
 static void list_json(const struct kp_manifest *m)
 {
-    static const char *const keys[] = {"name", "files", "images", "manifests", "bases"};
+    static const char *const keys[] = {"name", "files", "images", "manifests", "hooks", "bases"};
     kp_auto_json out = json_object();
     kp_auto_json document = NULL;
     struct kp_err ignored = KP_ERR_INIT;
@@ -234,7 +249,8 @@ static void list_json(const struct kp_manifest *m)
                       &ignored) < 0)
         return; // it was read from such a text
     for (size_t i = 0; i < KP_COUNT(keys); i++)
-        json_object_set(out, keys[i], json_object_get(document, keys[i]));
+        if (json_object_get(document, keys[i]))
+            json_object_set(out, keys[i], json_object_get(document, keys[i]));
     kp_json_print(out);
 }
 
@@ -258,6 +274,10 @@ int kp_cmd_list(void *options, int argc, char **argv, struct kp_err *err)
     if (m->manifest_count) {
         putchar('\n');
         list_manifests(m);
+    }
+    if (m->hook_count) {
+        putchar('\n');
+        list_hooks(m);
     }
     return 0;
 }

@@ -30,6 +30,8 @@ static const struct kp_option option_table[] = {
      KP_TRUST_KEYS_MAX},
     {"root", 0, KP_OPT_NUMBER, FIELD(thresholds[2]), "M", "keys that must sign the next list",
      KP_TRUST_KEYS_MAX},
+    {"hooks", 0, KP_OPT_NUMBER, FIELD(thresholds[3]), "M",
+     "keys that must have signed a bundle with hooks", KP_TRUST_KEYS_MAX},
     {"key", 0, KP_OPT_TEXT, FIELD(key), "KEY",
      "sign: the private key, a file or a name in ~/.config/kpack/keys", 0},
     {"json", 0, KP_OPT_FLAG, FIELD(json), NULL, "one JSON document on stdout", 0},
@@ -48,7 +50,7 @@ static int read_roles(const struct options *o, unsigned *out, struct kp_err *err
     for (size_t i = 0; i < o->roles.count; i++) {
         unsigned role = kp_key_role_parse(o->roles.items[i]);
         if (!role)
-            return kp_fail(err, KP_USAGE, "--role %s: sign, revoke or root is needed",
+            return kp_fail(err, KP_USAGE, "--role %s: sign, revoke, root or hooks is needed",
                            o->roles.items[i]);
         *out |= role;
     }
@@ -107,6 +109,19 @@ static int load_list(struct kp_trust_list **out, const char *path, struct kp_err
     return 0;
 }
 
+/* A threshold for hooks is there exactly where somebody has that role. */
+static void settle_hooks(struct draft *draft)
+{
+    bool held = false;
+    for (size_t i = 0; i < draft->list.key_count; i++)
+        held = held || draft->keys[i].roles & KP_KEY_HOOKS;
+    unsigned *threshold = &draft->list.thresholds[KP_KEY_ROLES - 1];
+    if (!held)
+        *threshold = 0;
+    else if (!*threshold)
+        *threshold = 1;
+}
+
 /* Writes the draft without signatures, through the reader's own checks. */
 static int save_draft(struct draft *draft, const char *path, const struct options *o,
                       struct kp_err *err)
@@ -116,6 +131,7 @@ static int save_draft(struct draft *draft, const char *path, const struct option
         if (o->thresholds[i])
             draft->list.thresholds[i] = (unsigned)o->thresholds[i];
     draft->list.keys = draft->keys;
+    settle_hooks(draft);
     char *text = kp_trust_list_dump(&draft->list);
     if (kp_trust_list_parse(&parsed, kp_document_new(text, strlen(text)), err) < 0) {
         if (err)
@@ -230,9 +246,10 @@ static void print_list(const struct kp_trust_list *list)
         const struct kp_trust_key *key = &list->keys[i];
         kp_table_cell(table, KP_PLAIN, "%s", key->name);
         kp_table_cell(table, KP_PLAIN, "%s", kp_digest_hex(&key->id).hex);
-        kp_table_cell(table, KP_PLAIN, "%s%s%s", key->roles & KP_KEY_SIGN ? "sign " : "",
+        kp_table_cell(table, KP_PLAIN, "%s%s%s%s", key->roles & KP_KEY_SIGN ? "sign " : "",
                       key->roles & KP_KEY_REVOKE ? "revoke " : "",
-                      key->roles & KP_KEY_ROOT ? "root" : "");
+                      key->roles & KP_KEY_ROOT ? "root " : "",
+                      key->roles & KP_KEY_HOOKS ? "hooks" : "");
         kp_table_cell(table, KP_PLAIN, "%s", key->not_before ? key->not_before : "");
         kp_table_cell(table, KP_PLAIN, "%s", key->not_after ? key->not_after : "");
         kp_table_cell(table, KP_PLAIN, "%s", signed_text(list, &key->id));

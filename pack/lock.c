@@ -161,6 +161,19 @@ static json_t *runtimes_json(const struct kp_plan *plan)
     return out;
 }
 
+static json_t *hooks_json(const struct kp_plan *plan)
+{
+    json_t *out = json_array();
+    for (size_t i = 0; i < plan->hook_count; i++) {
+        const struct kp_hook *hook = &plan->hooks[i];
+        json_array_append_new(out,
+                              json_pack("{s:s, s:s, s:s, s:s, s:I}", "phase", hook->phase, "when",
+                                        hook->after ? "after" : "before", "where", hook->where,
+                                        "file", hook->file, "timeout", (json_int_t)hook->timeout));
+    }
+    return out;
+}
+
 static json_t *bases_json(const struct kp_plan *plan)
 {
     json_t *out = json_array();
@@ -203,6 +216,8 @@ char *kp_lock_dump(const struct kp_plan *plan)
     json_object_set_new(out, "manifests", manifests);
     if (plan->helm_count)
         json_object_set_new(out, "helm", files_json(plan->helm, plan->helm_count));
+    if (plan->hook_count)
+        json_object_set_new(out, "hooks", hooks_json(plan));
     if (plan->base_count)
         json_object_set_new(out, "bases", bases_json(plan));
     if (plan->expires)
@@ -444,6 +459,23 @@ static void read_manifests(struct kp_json_reader *r, struct kp_plan *plan)
     }
 }
 
+static void read_hooks(struct kp_json_reader *r, struct kp_plan *plan)
+{
+    const json_t *array = NULL;
+    plan->hook_count = kp_json_array(r, "hooks", KP_HOOKS_MAX, true, &array);
+    plan->hooks = kp_arena_array(r->arena, plan->hook_count, sizeof(*plan->hooks));
+    for (size_t i = 0; i < plan->hook_count && !r->failed; i++) {
+        struct kp_json_reader item = kp_json_element(r, "hooks", array, i);
+        struct kp_hook *hook = &plan->hooks[i];
+        hook->phase = read_text(&item, "phase");
+        hook->after = strcmp(read_text(&item, "when"), "after") == 0;
+        hook->where = read_text(&item, "where");
+        hook->file = read_text(&item, "file");
+        hook->timeout = kp_json_number(&item, "timeout", KP_HOOK_TIMEOUT_MAX);
+        end_element(r, &item);
+    }
+}
+
 static void read_bases(struct kp_json_reader *r, struct kp_plan *plan)
 {
     const json_t *array;
@@ -505,6 +537,7 @@ static int read_lock(struct kp_plan *plan, const json_t *document, const char *n
             kp_json_complain(&r, "helm", "one member of an archive is needed");
     read_images(&r, plan);
     read_manifests(&r, plan);
+    read_hooks(&r, plan);
     read_bases(&r, plan);
     read_policy(&r, plan);
     return kp_json_finish(&r);

@@ -110,6 +110,8 @@ struct kp_plan {
     size_t image_count, image_room;
     struct kp_plan_manifest *manifests;
     size_t manifest_count, manifest_room;
+    struct kp_hook *hooks;
+    size_t hook_count;
     struct kp_base *bases; /* bundles that hold what this one leaves out; known at the end */
     size_t base_count;
 };

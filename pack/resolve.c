@@ -5,6 +5,7 @@
 #include "core/file.h"
 #include "core/text.h"
 #include "core/zst.h"
+#include "pack/hooks.h"
 #include "pack/own.h"
 #include "pack/packages.h"
 #include "pack/reference.h"
@@ -377,6 +378,30 @@ static int add_package(struct resolving *r, const char *path)
                           "--package %s: is for none of the bundle's architectures", path);
 }
 
+static int add_hooks(struct resolving *r)
+{
+    size_t count = list_count(r->request->hooks);
+    struct kp_plan *plan = r->plan;
+    if (count > KP_HOOKS_MAX)
+        return kp_fail(r->err, KP_USAGE, "more than %d --hook", KP_HOOKS_MAX);
+    plan->hooks = kp_arena_array(r->arena, count, sizeof(*plan->hooks));
+    for (size_t i = 0; i < count; i++) {
+        struct kp_plan_file file;
+        if (kp_hook_describe(r->arena, r->request->hooks->items[i], i + 1, &plan->hooks[i], &file,
+                             r->err) < 0)
+            return -1;
+        for (size_t a = 0; plan->arches[a]; a++) {
+            struct kp_plan_file *to = add_file(r);
+            *to = file;
+            to->arch = plan->arches[a];
+            to->installs = kp_arena_alloc(r->arena, sizeof(*to->installs));
+            *to->installs = *file.installs;
+        }
+        plan->hook_count++;
+    }
+    return 0;
+}
+
 static int add_user_parts(struct resolving *r)
 {
     const struct kp_request *request = r->request;
@@ -442,8 +467,8 @@ int kp_resolve(struct kp_plan **out, const struct kp_request *request, struct kp
     set_head(&r, release);
     if (add_part(&r, &release->core, "release") < 0 || add_runtimes(&r, release) < 0 ||
         add_network(&r, release) < 0 || add_addons(&r, release) < 0 || add_user_parts(&r) < 0 ||
-        kp_resolve_charts(plan, request, release->helm, err) < 0 || add_own(&r) < 0 ||
-        set_waived(&r) < 0)
+        kp_resolve_charts(plan, request, release->helm, err) < 0 || add_hooks(&r) < 0 ||
+        add_own(&r) < 0 || set_waived(&r) < 0)
         return -1;
     *out = kp_steal(&plan);
     return 0;

@@ -19,6 +19,7 @@ struct kp_request {
     const struct kp_text_list *with; /* names of add-ons, also several with commas between */
     const char *runtimes;            /* "containerd-1.7,crio"; NULL: the release's default */
     const struct kp_text_list *images, *image_files, *manifests, *packages, *waived;
+    const struct kp_text_list *hooks;           /* pack/hooks.h */
     const struct kp_text_list *charts, *values; /* [NAMESPACE/NAME=]FILE|URL, [CHART=]FILE */
     const struct kp_text_list *network_manifests;
     const struct kp_text_list *libexec; /* folders with ARCH/kinstall …, searched in order */

@@ -75,12 +75,13 @@ static int match_manifests(struct kp_plan *plan, const struct kp_text_list *path
     return 0;
 }
 
-static int match_package(struct kp_plan *plan, const char *path, struct kp_err *err)
+static int match_file(struct kp_plan *plan, const char *path, const char *option,
+                      struct kp_err *err)
 {
     struct kp_digest digest;
     uint64_t size;
     if (kp_sha256_file(path, &digest, &size, err) < 0)
-        return kp_wrap(err, "--package");
+        return kp_wrap(err, "%s", option);
     for (size_t i = 0; i < plan->file_count; i++)
         if (kp_digest_equal(&plan->files[i].digest, &digest))
             plan->files[i].local = path;
@@ -108,8 +109,13 @@ int kp_sources_find(struct kp_plan *plan, const struct kp_request *request, stru
         match_manifests(plan, request->charts, "--chart", err) < 0)
         return -1;
     for (size_t i = 0; i < request->packages->count; i++)
-        if (match_package(plan, request->packages->items[i], err) < 0)
+        if (match_file(plan, request->packages->items[i], "--package", err) < 0)
             return -1;
+    for (size_t i = 0; request->hooks && i < request->hooks->count; i++) {
+        const char *equals = strchr(request->hooks->items[i], '=');
+        if (match_file(plan, equals ? equals + 1 : request->hooks->items[i], "--hook", err) < 0)
+            return -1;
+    }
     for (size_t i = 0; plan->arches[i]; i++)
         match_own(plan, request, plan->arches[i]);
     return 0;

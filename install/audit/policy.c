@@ -88,6 +88,20 @@ int kp_policy_terms(const struct kp_trust *trust, const struct kp_policy_options
     return add_lists(out->terms, trust, err);
 }
 
+static int check_hooks(const struct kp_bundle *bundle, const struct kp_trust *trust,
+                       const struct kp_policy_options *options, struct kp_policy_outcome *out,
+                       struct kp_err *err)
+{
+    kp_auto_free struct kp_signature_set *set = kp_alloc(sizeof(*set));
+    if (!kp_bundle_manifest(bundle)->hook_count)
+        return 0;
+    if (kp_signatures_parse(set, kp_bundle_signature_block(bundle).ptr, err) < 0)
+        return -1;
+    out->hooks = options->hooks && !kp_trust_list_of(trust);
+    return kp_policy_hooks(kp_bundle_manifest(bundle), set, kp_bundle_manifest_bytes(bundle), trust,
+                           options->hooks, err);
+}
+
 int kp_policy_apply(const struct kp_bundle *bundle, struct kp_trust *trust,
                     const struct kp_policy_options *options, struct kp_policy_outcome *out,
                     struct kp_err *err)
@@ -99,7 +113,8 @@ int kp_policy_apply(const struct kp_bundle *bundle, struct kp_trust *trust,
         return -1;
     if (kp_policy_bundle(m, kp_trust_revoked(trust), err) < 0)
         return -1;
-    return check_serial(m, options, out, err);
+    return check_hooks(bundle, trust, options, out, err) < 0 ? -1
+                                                             : check_serial(m, options, out, err);
 }
 
 int kp_policy_keep_revoked(const struct kp_trust *trust, const struct kp_policy_outcome *out,
@@ -132,6 +147,8 @@ json_t *kp_policy_json(const struct kp_policy_outcome *out, const struct kp_text
         json_object_set_new(policy, "reason", json_string(out->reason));
     if (out->downgraded)
         json_object_set_new(policy, "downgrade", json_integer((json_int_t)out->serial));
+    if (out->hooks)
+        json_object_set_new(policy, "hooks", json_true());
     if (out->expired)
         json_object_set_new(policy, "expired", json_true());
     return policy;

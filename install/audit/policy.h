@@ -15,6 +15,7 @@ struct kp_policy_options {
     const char *downgrade; /* --allow-downgrade SERIAL */
     bool expired;          /* --allow-expired */
     bool insecure;         /* --insecure-no-verify */
+    bool hooks;            /* --allow-hooks */
 };
 #define KP_POLICY_OPTIONS(type)                                                                    \
     {"allow-downgrade",                                                                            \
@@ -31,6 +32,13 @@ struct kp_policy_options {
          NULL,                                                                                     \
          "take a bundle whose date of expiry has passed (recorded)",                               \
          0},                                                                                       \
+        {"allow-hooks",                                                                            \
+         0,                                                                                        \
+         KP_OPT_FLAG,                                                                              \
+         offsetof(struct type, site.policy.hooks),                                                 \
+         NULL,                                                                                     \
+         "run the bundle's hooks though no trust list says who may carry them (recorded)",         \
+         0},                                                                                       \
     {                                                                                              \
         "insecure-no-verify", 0, KP_OPT_FLAG, offsetof(struct type, site.policy.insecure), NULL,   \
             "take a bundle that nobody trusted has signed; every byte is checked all the same "    \
@@ -41,7 +49,7 @@ struct kp_policy_options {
 struct kp_policy_outcome {
     unsigned threshold;
     size_t valid;
-    bool downgraded, expired;          /* an allowance was used */
+    bool downgraded, expired, hooks;   /* an allowance was used */
     char insecure[KP_ERR_MESSAGE_MAX]; /* why trust was refused, and lifted; "" */
     const char *reason;                /* the reason of that refusal */
     uint64_t serial;                   /* of --allow-downgrade */

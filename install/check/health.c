@@ -3,6 +3,7 @@
 
 #include "core/file.h"
 #include "core/text.h"
+#include "install/addons/addons.h"
 #include "install/check/health_probe.h"
 #include "install/steps/common.h"
 
@@ -191,7 +192,9 @@ int kp_health_check(struct kp_health *out, struct kp_site *site, bool deep, stru
         kp_health_endpoint(out, site, err) < 0)
         return -1;
     // Pods on nodes that are not Ready would only be waited for in vain.
-    return deep && out->ok ? kp_health_probe(out, site, err) : 0;
+    if (deep && out->ok && kp_health_probe(out, site, err) < 0)
+        return -1;
+    return out->ok ? kp_addons_check(out, site, deep, err) : 0;
 }
 
 int kp_health_store(const struct kp_health *health, const struct kp_site *site, bool deep,

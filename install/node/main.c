@@ -91,6 +91,13 @@ static int run_probe_client(void *options, int argc, char **argv, struct kp_err 
     return all_well ? 0 : kp_fail(err, KP_FAILED, "not all of it could be reached");
 }
 
+static int run_probe_volume(void *options, int argc, char **argv, struct kp_err *err)
+{
+    (void)options;
+    (void)argc;
+    return kp_node_probe_volume(argv[0], err);
+}
+
 static int run_pause(void *options, int argc, char **argv, struct kp_err *err)
 {
     (void)options;
@@ -159,6 +166,12 @@ static const struct kp_command commands[] = {
      .size = sizeof(struct probe_client_options),
      .run = run_probe_client,
      .summary = "resolve names and get pages, print JSON"},
+    {.name = "probe-volume",
+     .arguments = "FOLDER",
+     .least = 1,
+     .most = 1,
+     .run = run_probe_volume,
+     .summary = "write a file there and read it back"},
     {.name = "mirrors",
      .arguments = "",
      .run = run_mirrors,

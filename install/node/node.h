@@ -130,6 +130,8 @@ char *kp_diff(const char *path, struct kp_slice before, struct kp_slice after);
 KP_CHECK int kp_node_task_main(const char *folder, struct kp_err *err);
 /* Inside pods of the final verification. */
 KP_CHECK int kp_node_probe_server(uint16_t port, struct kp_err *err);
+/* A file is written there, read back and taken away again. */
+KP_CHECK int kp_node_probe_volume(const char *folder, struct kp_err *err);
 KP_CHECK int kp_node_probe_client(const char *const *names, const char *const *urls, bool *all_well,
                                   struct kp_err *err);
 

@@ -143,3 +143,18 @@ int kp_node_probe_client(const char *const *names, const char *const *urls, bool
     kp_auto_free char *text = kp_json_dump(out, true);
     return kp_write_full(STDOUT_FILENO, text, strlen(text), err);
 }
+
+int kp_node_probe_volume(const char *folder, struct kp_err *err)
+{
+    kp_auto_free char *path = kp_path_join(folder, "kpack-check"), *seen = NULL;
+    kp_auto_free char *text = kp_asprintf("%s %f\n", own_name(), kp_now());
+    size_t len;
+    if (kp_file_write_atomic(path, kp_slice_of(text), 0600, err) < 0 ||
+        kp_file_read(path, BODY_MAX, &seen, &len, err) < 0)
+        return -1;
+    if (unlink(path) < 0)
+        return kp_fail_sys(err, errno, "remove %s", path);
+    return strcmp(seen, text) == 0
+               ? 0
+               : kp_fail(err, KP_FAILED, "%s has not what was written into it", path);
+}

@@ -85,11 +85,15 @@ KP_CHECK int kp_kube_json(struct kp_site *site, json_t **out, bool *found, const
                           struct kp_err *err);
 KP_CHECK int kp_kube(struct kp_site *site, const char *const *argv, struct kp_slice input,
                      char **out, struct kp_err *err);
+/* The same for what may take longer than a minute. */
+KP_CHECK int kp_kube_long(struct kp_site *site, const char *const *argv, struct kp_slice input,
+                          unsigned timeout, char **out, struct kp_err *err);
 /* Server-side apply as field manager kpack, only where `kubectl diff` sees a difference. what names
  * it in reports. secret: no diff is made or shown. */
 KP_CHECK int kp_kube_apply(struct kp_site *site, const char *what, struct kp_slice yaml,
                            bool *changed, struct kp_err *err);
-/* kubectl rollout status. */
+/* kubectl rollout status; a crd is waited for until it is established, a job until it is complete
+ * (one that failed is an error). */
 KP_CHECK int kp_kube_wait(struct kp_site *site, const char *kind, const char *namespace_,
                           const char *name, unsigned timeout, struct kp_err *err);
 /* Whether the cluster is there to be asked: the first control plane finished its init. In a dry run

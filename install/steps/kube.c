@@ -2,6 +2,7 @@
 /* kubectl on the first control plane. */
 #include "install/steps/common.h"
 
+#include "core/interrupt.h"
 #include "core/text.h"
 
 #include <time.h>
@@ -92,8 +93,14 @@ static int fail_kubectl(const char *const *args, const struct kp_run_result *res
 int kp_kube(struct kp_site *site, const char *const *argv, struct kp_slice input, char **out,
             struct kp_err *err)
 {
+    return kp_kube_long(site, argv, input, KP_KUBECTL_TIMEOUT, out, err);
+}
+
+int kp_kube_long(struct kp_site *site, const char *const *argv, struct kp_slice input,
+                 unsigned timeout, char **out, struct kp_err *err)
+{
     kp_auto_value(kp_run_result) result = {0};
-    if (run_kubectl(site, argv, input, KP_KUBECTL_TIMEOUT, &result, err) < 0)
+    if (run_kubectl(site, argv, input, timeout, &result, err) < 0)
         return -1;
     if (result.status != 0)
         return fail_kubectl(argv, &result, err);
@@ -160,6 +167,52 @@ int kp_kube_apply(struct kp_site *site, const char *what, struct kp_slice yaml, 
     return 0;
 }
 
+static int await_crd(struct kp_site *site, const char *name, unsigned timeout, struct kp_err *err)
+{
+    kp_auto_free char *object = kp_asprintf("crd/%s", name);
+    kp_auto_free char *limit = kp_asprintf("--timeout=%us", timeout);
+    const char *args[] = {"wait", "--for=condition=Established", object, limit, NULL};
+    return kp_kube_long(site, args, (struct kp_slice){0}, timeout + 30, NULL, err);
+}
+
+static bool has_condition(const json_t *object, const char *type)
+{
+    size_t i;
+    const json_t *item;
+    json_array_foreach(json_object_get(json_object_get(object, "status"), "conditions"), i, item)
+    {
+        const char *have = json_string_value(json_object_get(item, "type"));
+        const char *status = json_string_value(json_object_get(item, "status"));
+        if (have && strcmp(have, type) == 0 && status && strcmp(status, "True") == 0)
+            return true;
+    }
+    return false;
+}
+
+static int await_job(struct kp_site *site, const char *namespace_, const char *name,
+                     unsigned timeout, struct kp_err *err)
+{
+    const char *args[] = {"get", "job", name, "-n", namespace_, "-o", "json", NULL};
+    double until = kp_now() + timeout;
+    for (;;) {
+        kp_auto_json job = NULL;
+        bool found;
+        if (kp_interrupt_check(err) < 0 || kp_kube_json(site, &job, &found, args, err) < 0)
+            return -1;
+        // one that is done may have been taken away by its own time to live
+        if (!found || has_condition(job, "Complete"))
+            return 0;
+        bool failed = has_condition(job, "Failed");
+        if (failed || kp_now() > until) {
+            kp_fail_as(err, KP_FAILED, "not_ready", "job %s in %s %s", name, namespace_,
+                       failed ? "failed" : "is not complete in time");
+            return kp_hint(err, "kubectl -n %s logs job/%s", namespace_, name);
+        }
+        struct timespec pause = {.tv_nsec = PAUSE_NS};
+        nanosleep(&pause, NULL);
+    }
+}
+
 int kp_kube_wait(struct kp_site *site, const char *kind, const char *namespace_, const char *name,
                  unsigned timeout, struct kp_err *err)
 {
@@ -169,9 +222,14 @@ int kp_kube_wait(struct kp_site *site, const char *kind, const char *namespace_,
     kp_auto_value(kp_run_result) result = {0};
     struct kp_slice none = {0};
     kp_step_note(site, NULL, "waiting for %s", object);
+    if (strcmp(kind, "crd") == 0)
+        return await_crd(site, name, timeout, err);
+    if (strcmp(kind, "job") == 0)
+        return await_job(site, namespace_, name, timeout, err);
     if (run_kubectl(site, args, none, timeout + 30, &result, err) < 0)
         return -1;
-    if (result.status == 0)
+    // with OnDelete nothing rolls out by itself
+    if (result.status == 0 || says(&result, "only available for"))
         return 0;
     kp_fail_as(err, KP_FAILED, "not_ready", "%s in %s is not ready after %u s: %.300s", object,
                namespace_, timeout, result.err_out.data ? result.err_out.data : "");

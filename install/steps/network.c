@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Phases network and addons: the bundle's cluster manifests, applied and waited for. */
+/* Phase network: the manifests of the bundle's network plugin, applied and waited for. */
 #include "install/flannel.h"
 #include "install/steps/common.h"
-#include "install/steps/dns.h"
 #include "install/steps/images.h"
 #include "install/steps/network.h"
-#include "install/steps/proxy.h"
 #include "manifests/pod_env.h"
 
 #include "core/text.h"
@@ -42,24 +40,63 @@ int kp_manifest_fill(struct kp_buf *out, struct kp_slice text, const struct kp_r
     return out->overflow ? kp_fail(err, KP_USAGE, "the manifest is larger than 8 MiB") : 0;
 }
 
-static int fill(struct kp_site *site, const struct kp_cluster_manifest *manifest,
-                struct kp_buf *out, struct kp_err *err)
+void kp_manifest_leave(struct kp_buf *out, struct kp_slice text, const char *key)
+{
+    size_t len = strlen(key);
+    while (text.len) {
+        const char *end = memchr(text.ptr, '\n', text.len);
+        struct kp_slice line = {text.ptr, end ? (size_t)(end - text.ptr) + 1 : text.len};
+        struct kp_slice word = kp_slice_trim(line);
+        text = (struct kp_slice){text.ptr + line.len, text.len - line.len};
+        if (word.len > len + 1 && kp_slice_starts(word, key) && word.ptr[len] == ':' &&
+            word.ptr[len + 1] == ' ')
+            continue;
+        kp_buf_add(out, line.ptr, line.len);
+    }
+}
+
+static bool leaves(const struct kp_replace *replace)
+{
+    return strcmp(replace->with, "leave") == 0;
+}
+
+/* Takes away the lines whose keys the add-on's own controller fills in. */
+static void leave_lines(const struct kp_cluster_manifest *manifest, char **text, size_t *len)
+{
+    for (size_t i = 0; i < manifest->replace_count; i++) {
+        if (!leaves(&manifest->replace[i]))
+            continue;
+        kp_auto_value(kp_buf) kept = KP_BUF(MANIFEST_MAX);
+        kp_manifest_leave(&kept, (struct kp_slice){*text, *len}, manifest->replace[i].find);
+        kp_free(*text);
+        *len = kept.len;
+        *text = kp_buf_steal(&kept);
+    }
+}
+
+int kp_manifest_render(struct kp_site *site, const struct kp_cluster_manifest *manifest,
+                       struct kp_buf *out, struct kp_err *err)
 {
     kp_auto_free char *text = NULL;
     kp_auto(kp_arena) arena = kp_arena_new();
     kp_auto_free const char **values = kp_alloc_array(manifest->replace_count + 1, sizeof(*values));
-    size_t len;
+    kp_auto_free struct kp_replace *literal =
+        kp_alloc_array(manifest->replace_count + 1, sizeof(*literal));
+    size_t len, n = 0;
     if (kp_bundle_load(site->bundle, &manifest->blob, MANIFEST_MAX, &text, &len, err) < 0)
         return -1;
     for (size_t i = 0; i < manifest->replace_count; i++) {
+        if (leaves(&manifest->replace[i]))
+            continue;
         kp_auto_free char *value = value_of(site, manifest->replace[i].with);
-        values[i] = kp_arena_strdup(arena, value);
-        if (!values[i])
+        literal[n] = manifest->replace[i];
+        values[n] = kp_arena_strdup(arena, value);
+        if (!values[n++])
             return kp_fail(err, KP_USAGE, "replace with '%s': this kinstall does not know it",
                            manifest->replace[i].with);
     }
-    return kp_manifest_fill(out, (struct kp_slice){text, len}, manifest->replace,
-                            manifest->replace_count, values, err);
+    leave_lines(manifest, &text, &len);
+    return kp_manifest_fill(out, (struct kp_slice){text, len}, literal, n, values, err);
 }
 
 /* "demo.kpack.internal" and 6443 of the cluster's endpoint; an IPv6 address without its brackets.
@@ -80,21 +117,20 @@ static int split_endpoint(const struct kp_site *site, char **host, uint64_t *por
 
 /* The manifest as this cluster wants it. A network plugin is told the cluster's endpoint, so that
  * it never asks at the Service address: see manifests/pod_env.h. */
-static int render(struct kp_site *site, const struct kp_cluster_manifest *manifest, bool network,
+static int render(struct kp_site *site, const struct kp_cluster_manifest *manifest,
                   struct kp_buf *out, struct kp_err *err)
 {
     kp_auto_value(kp_buf) filled = KP_BUF(MANIFEST_MAX);
     kp_auto_free char *host = NULL;
     uint64_t port = 0;
-    if (!network)
-        return fill(site, manifest, out, err);
-    if (fill(site, manifest, &filled, err) < 0 || split_endpoint(site, &host, &port, err) < 0)
+    if (kp_manifest_render(site, manifest, &filled, err) < 0 ||
+        split_endpoint(site, &host, &port, err) < 0)
         return -1;
     return kp_pod_env_add(out, kp_buf_slice(&filled), manifest->name, host, (unsigned)port, NULL,
                           err);
 }
 
-static bool is_network(const struct kp_cluster_manifest *manifest)
+bool kp_manifest_is_network(const struct kp_cluster_manifest *manifest)
 {
     return kp_starts_with(manifest->why, "network ");
 }
@@ -124,40 +160,22 @@ static int restart_running(struct kp_site *site, const struct kp_cluster_manifes
     return 0;
 }
 
-static int apply_manifests(struct kp_site *site, bool network, struct kp_err *err)
+int kp_network_apply(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
+    (void)node;
     for (size_t i = 0; i < site->manifest->manifest_count; i++) {
         const struct kp_cluster_manifest *manifest = &site->manifest->manifests[i];
         kp_auto_value(kp_buf) yaml = KP_BUF(MANIFEST_MAX);
         bool changed = false;
-        if (is_network(manifest) != network)
+        if (!kp_manifest_is_network(manifest))
             continue;
         kp_step_note(site, NULL, "manifest %s", manifest->name);
-        if (render(site, manifest, network, &yaml, err) < 0 ||
+        if (render(site, manifest, &yaml, err) < 0 ||
             kp_kube_apply(site, manifest->name, kp_buf_slice(&yaml), &changed, err) < 0 ||
-            (changed && network && restart_running(site, manifest, err) < 0))
+            (changed && restart_running(site, manifest, err) < 0))
             return kp_wrap(err, "manifest %s (%s)", manifest->name, manifest->why);
     }
     return 0;
-}
-
-static int await_manifests(struct kp_site *site, bool network, struct kp_err *err)
-{
-    for (size_t i = 0; !site->dry_run && i < site->manifest->manifest_count; i++) {
-        const struct kp_cluster_manifest *manifest = &site->manifest->manifests[i];
-        for (size_t j = 0; is_network(manifest) == network && j < manifest->wait_count; j++) {
-            const struct kp_wait *wait = &manifest->wait[j];
-            if (kp_kube_wait(site, wait->kind, wait->namespace_, wait->name, WAIT_S, err) < 0)
-                return kp_wrap(err, "manifest %s", manifest->name);
-        }
-    }
-    return 0;
-}
-
-int kp_network_apply(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
-{
-    (void)node;
-    return apply_manifests(site, true, err);
 }
 
 /* What the plugin's pods need of the node before they start. */
@@ -177,44 +195,20 @@ int kp_network_node(struct kp_site *site, struct kp_site_node *node, struct kp_e
 static int await_network(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     (void)node;
-    return await_manifests(site, true, err);
-}
-
-static int apply_addons(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
-{
-    (void)node;
-    return apply_manifests(site, false, err);
-}
-
-static int await_addons(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
-{
-    (void)node;
-    if (site->dry_run)
-        return 0;
-    if ((site->inventory->net.kube_proxy != KP_PROXY_NONE &&
-         kp_kube_wait(site, "daemonset", "kube-system", "kube-proxy", WAIT_S, err) < 0) ||
-        kp_kube_wait(site, "deployment", "kube-system", "coredns", WAIT_S, err) < 0)
-        return -1;
-    return await_manifests(site, false, err);
+    for (size_t i = 0; !site->dry_run && i < site->manifest->manifest_count; i++) {
+        const struct kp_cluster_manifest *manifest = &site->manifest->manifests[i];
+        for (size_t j = 0; kp_manifest_is_network(manifest) && j < manifest->wait_count; j++) {
+            const struct kp_wait *wait = &manifest->wait[j];
+            if (kp_kube_wait(site, wait->kind, wait->namespace_, wait->name, WAIT_S, err) < 0)
+                return kp_wrap(err, "manifest %s", manifest->name);
+        }
+    }
+    return 0;
 }
 
 static int describe_network(const struct kp_site *site, char *out, size_t size)
 {
     snprintf(out, size, "%s, pods %s", site->manifest->network, site->inventory->kubernetes.pods);
-    return 0;
-}
-
-static int describe_addons(const struct kp_site *site, char *out, size_t size)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < site->manifest->manifest_count; i++)
-        n += !is_network(&site->manifest->manifests[i]);
-    const struct kp_inventory *inventory = site->inventory;
-    int used = snprintf(out, size, "CoreDNS%s, kube-proxy %s",
-                        inventory->kubernetes.resolver_count ? "" : " without upstream",
-                        kp_proxy_name(inventory->net.kube_proxy));
-    if (n && used > 0 && (size_t)used < size)
-        snprintf(out + used, size - (size_t)used, ", %zu manifest%s", n, n == 1 ? "" : "s");
     return 0;
 }
 
@@ -226,18 +220,5 @@ const struct kp_step kp_steps_network[] = {
      .apply = kp_images_finish,
      .describe = describe_network},
     {.name = "network-ready", .phase = "network", .nodes = KP_STEP_FIRST, .apply = await_network},
-    {.name = NULL},
-};
-
-const struct kp_step kp_steps_addons[] = {
-    {.name = "kube-proxy", .phase = "addons", .nodes = KP_STEP_FIRST, .apply = kp_proxy_apply},
-    {.name = "manifests",
-     .phase = "addons",
-     .nodes = KP_STEP_FIRST,
-     .apply = apply_addons,
-     .describe = describe_addons},
-    {.name = "node-local-dns", .phase = "addons", .nodes = KP_STEP_FIRST, .apply = kp_dns_cache},
-    {.name = "addons-ready", .phase = "addons", .nodes = KP_STEP_FIRST, .apply = await_addons},
-    {.name = "dns-balance", .phase = "addons", .nodes = KP_STEP_FIRST, .apply = kp_dns_balance},
     {.name = NULL},
 };

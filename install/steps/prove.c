@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Phase prove: the cluster works, and here is how to reach it. */
-#include "install/check/health.h"
+#include "install/addons/addons.h"
 #include "install/steps/common.h"
 
 #include "core/file.h"
@@ -70,8 +70,11 @@ static int describe(const struct kp_site *site, char *out, size_t size)
         snprintf(out, size, "nodes and pods are Ready; proven before, unchanged since");
         return 0;
     }
-    snprintf(out, size, "%zu node%s Ready · DNS from %zu · %zu pod pairs · Service · pull%s%s", n,
-             n == 1 ? "" : "s", n, kp_health_pairs(n), *site->policy ? " · " : "", site->policy);
+    char more[192];
+    kp_addons_describe(site, more, sizeof(more));
+    snprintf(out, size, "%zu node%s Ready · DNS from %zu · %zu pod pairs · Service · pull%s%s%s%s",
+             n, n == 1 ? "" : "s", n, kp_health_pairs(n), *site->policy ? " · " : "", site->policy,
+             *more ? " · " : "", *more ? more + 2 : "");
     return 0;
 }
 

@@ -111,6 +111,7 @@ static int install(struct kp_open_site *open, const struct options *options, str
         return -1;
     if (kp_site_lock_nodes(open, err) < 0 || kp_site_accept(open, err) < 0)
         return -1;
+    site->hooks = true;
     int result = kp_steps_run(site, phases, KP_COUNT(phases), err);
     if (kp_site_insecure(open)[0]) { // marked also where the run stopped behind init
         struct kp_err unmarked = KP_ERR_INIT;
@@ -154,6 +155,7 @@ static int run_plan(void *user, int argc, char **argv, struct kp_err *err)
     struct kp_site *site = kp_site_of(open);
     if (check_nodes(open, options, err) < 0)
         return -1;
+    site->hooks = true;
     int result = kp_steps_run(site, phases, PLANNED_PHASES, err);
     if (result < 0)
         kp_report_failures(site, "nothing was changed", stderr);

@@ -108,9 +108,10 @@ static void print_keys(const struct kp_trust *trust)
         const char *why = kp_revoked_why(kp_trust_revoked(trust), KP_REVOKED_KEY, &key->id);
         kp_table_cell(table, KP_PLAIN, "%s", key->name);
         kp_table_cell(table, KP_PLAIN, "%s", kp_digest_hex(&key->id).hex);
-        kp_table_cell(table, KP_PLAIN, "%s%s%s", key->roles & KP_KEY_SIGN ? "sign " : "",
+        kp_table_cell(table, KP_PLAIN, "%s%s%s%s", key->roles & KP_KEY_SIGN ? "sign " : "",
                       key->roles & KP_KEY_REVOKE ? "revoke " : "",
-                      key->roles & KP_KEY_ROOT ? "root" : "");
+                      key->roles & KP_KEY_ROOT ? "root " : "",
+                      key->roles & KP_KEY_HOOKS ? "hooks" : "");
         kp_table_cell(table, KP_PLAIN, "%s", key->not_before ? key->not_before : "");
         kp_table_cell(table, KP_PLAIN, "%s", key->not_after ? key->not_after : "");
         kp_table_cell(table, why ? KP_RED : KP_GREEN, "%s%s", why ? "revoked: " : "trusted",

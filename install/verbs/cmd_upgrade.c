@@ -250,6 +250,7 @@ static int run_upgrade(void *user, int argc, char **argv, struct kp_err *err)
     if (kp_site_open(&u.open, &options->site, flags, err) < 0)
         return -1;
     u.site = kp_site_of(u.open);
+    u.site->hooks = true;
     u.site->batch = (unsigned)options->batch;
     u.site->upgrade.gate_seconds = options->node_timeout ? (double)options->node_timeout : GATE_S;
     u.site->upgrade.drain_seconds = options->drain_timeout ? options->drain_timeout : DRAIN_S;

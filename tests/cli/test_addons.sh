@@ -35,3 +35,27 @@ for image in quay.io/x/store:v0.3 docker.io/library/busybox:latest; do
     has err "store-0.3.yml:"
     [[ ! -e less.tar.zst ]] || fail "an incomplete bundle was written"
 done
+
+# hooks: carried, in the lock, and not for a key that this host's trust list gives no such role
+printf '#!/bin/sh\necho hello\n' >hook.sh
+create 2 "${HAVE[@]}" --hook lunch:before:all=hook.sh --plan
+has err "'lunch' is no phase; there are mirror, prepare"
+create 0 "${HAVE[@]}" --hook prepare:before:all=hook.sh --hook prove:after:admin:7=hook.sh -o hook.tar.zst
+run 0 list --json hook.tar.zst
+jq -e '[.files[] | select(.component == "hook") | [.name, .target, .mode]] == [["hook-1-hook-sh", "/var/lib/kpack/hooks/hook-1-hook-sh", "0700"],
+    ["hook-2-hook-sh", "/var/lib/kpack/hooks/hook-2-hook-sh", "0700"]]' out >/dev/null || fail "files: $(jq -c .files out)"
+jq -e '.hooks == [{"phase": "prepare", "when": "before", "where": "all", "file": "hook-1-hook-sh", "timeout": 300},
+    {"phase": "prove", "when": "after", "where": "admin", "file": "hook-2-hook-sh", "timeout": 7}]' out >/dev/null || fail "hooks: $(jq -c .hooks out)"
+create 0 --lock hook.lock.json -o again.tar.zst
+same hook.tar.zst again.tar.zst
+KEY=$(echo config/kpack/keys/*.key) LIST=config/kpack/trusted.d/trust.1.json
+mkdir -p config/kpack/trusted.d
+run 0 trust init "$LIST" "${KEY%.key}.pub"
+run 0 trust sign "$LIST" --key "$KEY"
+create 3 "${HAVE[@]}" --hook prepare:before:all=hook.sh -o no.tar.zst
+has err "has no role hooks"
+create 0 "${HAVE[@]}" -o plain.tar.zst
+rm config/kpack/trusted.d/*
+run 0 trust init "$LIST" "${KEY%.key}.pub" --role sign --role root --role revoke --role hooks
+run 0 trust sign "$LIST" --key "$KEY"
+create 0 "${HAVE[@]}" --hook prepare:before:all=hook.sh -o yes.tar.zst

@@ -420,3 +420,56 @@ Test(bundle_policy, expiry_is_judged_where_it_is_set)
     m.expires = NULL;
     cr_expect_str_eq(REASON(kp_policy_expiry(&m, end + 1, NULL, &used, &err)), "ok");
 }
+
+/* A store whose list has k0 and k1 for bundles; those of the mask may have hooks carried. */
+static struct kp_trust *hooking_store(unsigned mask, unsigned threshold)
+{
+    struct kp_trust *store = kp_trust_new();
+    struct kp_trust_key members[2] = {publics[0], publics[1]};
+    struct kp_trust_list list = {.version = 1,
+                                 .created = NOW,
+                                 .thresholds = {1, 1, 1, threshold},
+                                 .keys = members,
+                                 .key_count = 2};
+    struct kp_trust_list *parsed = NULL;
+    for (unsigned i = 0; i < 2; i++)
+        members[i].roles |= mask & 1U << i ? KP_KEY_HOOKS : 0;
+    char *text = kp_trust_list_dump(&list);
+    cr_assert_eq(kp_trust_list_parse(&parsed, kp_document_new(text, strlen(text)), NULL), 0);
+    cr_assert_eq(kp_trust_use_list(store, parsed, NULL), 0);
+    return store;
+}
+
+static const char *hooks(const struct kp_trust *store, unsigned signers, bool allowed)
+{
+    struct kp_hook one = {.phase = "prepare", .where = "all", .file = "h", .timeout = 1};
+    struct kp_manifest manifest = {.name = "test", .created = NOW, .hooks = &one, .hook_count = 1};
+    struct kp_signature_set set = signed_by(signers);
+    return REASON(kp_policy_hooks(&manifest, &set, MESSAGE, store, allowed, &err));
+}
+
+Test(bundle_policy, hooks_are_taken_from_those_who_may)
+{
+    kp_auto_free char *pub = kp_asprintf("%s/k0.pub", f.dir);
+    kp_auto(kp_trust) loose = kp_trust_new();
+    kp_auto(kp_trust) nobody = hooking_store(0, 0);
+    kp_auto(kp_trust) one = hooking_store(1, 1);
+    kp_auto(kp_trust) both = hooking_store(1 | 2, 2);
+    cr_assert_eq(kp_trust_add_file(loose, pub, NULL), 0);
+    cr_expect_str_eq(hooks(loose, 1, false), "hooks");
+    cr_expect_str_eq(hooks(loose, 1, true), "ok");
+    cr_expect_str_eq(hooks(nobody, 1 | 2, false), "hooks");
+    cr_expect_str_eq(hooks(nobody, 1 | 2, true), "hooks", "typed words lift no trust list");
+    cr_expect_str_eq(hooks(one, 1, false), "ok");
+    cr_expect_str_eq(hooks(one, 2, false), "hooks");
+    cr_expect_str_eq(hooks(both, 1, false), "hooks");
+    cr_expect_str_eq(hooks(both, 1 | 2, false), "ok");
+    // a threshold that nobody holds, and holders without a threshold, are no lists
+    struct kp_trust_key members[1] = {publics[0]};
+    struct kp_trust_list list = {
+        .version = 1, .created = NOW, .thresholds = {1, 1, 1, 1}, .keys = members, .key_count = 1};
+    cr_expect_str_eq(parse_reason(kp_trust_list_dump(&list)), "bad_document");
+    list.thresholds[3] = 0;
+    members[0].roles |= KP_KEY_HOOKS;
+    cr_expect_str_eq(parse_reason(kp_trust_list_dump(&list)), "bad_document");
+}
