@@ -20,7 +20,7 @@ struct kp_walk_scalar {
     struct kp_slice text;
     unsigned document;      /* from 1: which of the stream's documents */
     unsigned document_line; /* from 1: where that begins, with its "---" where it has one */
-    bool block; /* a literal or folded block: lines of the text follow the key's line */
+    bool block;             /* a literal or folded block: lines of the text follow the key's line */
 };
 /* Calls each for every value (not for keys) in order. `name` stands in errors (KP_USAGE). -1 from
  * each stops. */
