@@ -51,6 +51,8 @@ struct kp_site { /* one run: everything that steps stand on; borrowed by them */
     const char **mirror_urls; /* "https://10.77.0.11:5000", NULL-terminated */
     char *mirror_ca;          /* PEM of the site's CA */
     double kubeadm_seconds;   /* while at least one of kubeadm's own commands ran, for the report */
+    bool made_now;            /* this run made the cluster (steps/init.c) */
+    bool probe_started;       /* the probe's pods are on their way (steps/network.c) */
     bool proven_now;          /* the whole verification ran in this run (steps/prove.c) */
     char policy[64];          /* what it says of NetworkPolicy; "": nothing yet */
     double kubeadm_since;

@@ -225,7 +225,7 @@ static bool lists_all_nodes(const json_t *names, const struct kp_site *site)
     return true;
 }
 
-bool kp_health_was_proven(const struct kp_site *site)
+static bool was_proven(const struct kp_site *site)
 {
     kp_auto_free char *path = kp_path_join(site->state_folder, REPORT), *text = NULL;
     kp_auto_json report = NULL;
@@ -239,4 +239,14 @@ bool kp_health_was_proven(const struct kp_site *site)
            json_is_true(json_object_get(report, "ok")) &&
            json_is_true(json_object_get(report, "deep")) &&
            lists_all_nodes(json_object_get(report, "nodes"), site);
+}
+
+bool kp_health_still_proven(struct kp_site *site)
+{
+    size_t changes = 0;
+    pthread_mutex_lock(&site->lock);
+    for (size_t i = 0; i < site->node_count; i++)
+        changes += site->nodes[i].changes;
+    pthread_mutex_unlock(&site->lock);
+    return changes == 0 && was_proven(site);
 }

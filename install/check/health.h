@@ -27,5 +27,6 @@ bool kp_health_tries(size_t i, size_t j, size_t n);
 size_t kp_health_pairs(size_t n);
 KP_CHECK int kp_health_store(const struct kp_health *health, const struct kp_site *site, bool deep,
                              struct kp_err *err);
-/* The last report in the state folder was a deep one of this bundle, and all was well. */
-bool kp_health_was_proven(const struct kp_site *site);
+/* The last report in the state folder was a deep one of this bundle, all was well, and this run has
+ * changed nothing so far. */
+bool kp_health_still_proven(struct kp_site *site);

@@ -79,7 +79,7 @@ struct pod {
 };
 struct probing {
     struct kp_site *site;
-    char namespace_[32];
+    char *namespace_;
     size_t families;
     struct pod *pods;                      /* in the order of the inventory's nodes */
     json_t *list;                          /* what the pods' texts live in */
@@ -93,6 +93,7 @@ struct probing {
 
 static void release(struct probing *p)
 {
+    kp_free(p->namespace_);
     kp_free(p->pods);
     kp_free(p->dns);
     json_decref(p->list);
@@ -103,19 +104,32 @@ static void release(struct probing *p)
     pthread_mutex_destroy(&p->lock);
 }
 
-static int start_pods(struct probing *p, struct kp_err *err)
+static char *namespace_of(const struct kp_site *site)
+{
+    return kp_asprintf("kpack-prove-%.8s", site->run_id);
+}
+
+int kp_health_probe_start(struct kp_site *site, struct kp_err *err)
 {
     static const char *const args[] = {"apply", "--server-side", "--field-manager=kpack", "-f", "-",
                                        NULL};
-    const struct kp_image *image = kp_manifest_image(p->site->manifest, "probe");
+    const struct kp_image *image = kp_manifest_image(site->manifest, "probe");
     kp_auto(kp_vars) vars = kp_vars_new();
-    kp_auto_free char *yaml = NULL;
+    kp_auto_free char *yaml = NULL, *namespace_ = namespace_of(site);
     if (!image)
         return kp_fail_as(err, KP_MISSING, "missing_image", "the bundle has no probe image");
-    kp_vars_set(vars, "namespace", p->namespace_);
+    kp_vars_set(vars, "namespace", namespace_);
     kp_vars_set(vars, "image", image->reference);
     if (kp_render(&yaml, "prove.yaml", vars, err) < 0 ||
-        kp_kube(p->site, args, kp_slice_of(yaml), NULL, err) < 0)
+        kp_kube(site, args, kp_slice_of(yaml), NULL, err) < 0)
+        return -1;
+    site->probe_started = true;
+    return 0;
+}
+
+static int start_pods(struct probing *p, struct kp_err *err)
+{
+    if (!p->site->probe_started && kp_health_probe_start(p->site, err) < 0)
         return -1;
     return kp_kube_wait(p->site, "daemonset", p->namespace_, "probe", ROLLOUT_S, err);
 }
@@ -376,9 +390,10 @@ int kp_health_probe(struct kp_health *health, struct kp_site *site, struct kp_er
     struct kp_slice none = {0};
     struct kp_err ignored;
     pthread_mutex_init(&p.lock, NULL);
-    snprintf(p.namespace_, sizeof(p.namespace_), "kpack-prove-%.8s", site->run_id);
+    p.namespace_ = namespace_of(site);
     p.dns = kp_asprintf("kubernetes.default.svc.%s", site->inventory->kubernetes.domain);
     int result = run_probe(&p, health, err);
+    site->probe_started = false;
     if (kp_kube(site, clean, none, NULL, result < 0 ? &ignored : err) < 0)
         result = -1;
     release(&p);

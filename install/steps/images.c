@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "install/steps/images.h"
 
+#include "core/interrupt.h"
 #include "install/steps/common.h"
 #include "install/steps/runtime.h"
 
@@ -13,12 +14,18 @@
 #define ARGV_MAX 200
 #define LISTING_MAX ((size_t)16 << 20)
 
-/* References come as arguments, never as text of the script. */
+/* References come as arguments, never as text of the script. Two at once: one is unpacked while the
+ * next arrives. What failed is seen when the images are looked for. */
 static const char pull_script[] =
-    "failed=0; socket=$1; shift; for image; do n=0;"
-    " until " KP_CRICTL " -r \"$socket\" -i \"$socket\" pull \"$image\"; do"
-    " n=$((n + 1)); if [ $n -ge 5 ]; then failed=1; break; fi; sleep 1; done;"
-    " done; exit $failed";
+    "socket=$1; shift;"
+    " pull() { n=0;"
+    " until " KP_CRICTL " -r \"$socket\" -i \"$socket\" pull \"$1\"; do"
+    " n=$((n + 1)); if [ $n -ge 5 ]; then return 1; fi; sleep 1; done; };"
+    " while [ $# -gt 0 ]; do pull \"$1\" & shift;"
+    " if [ $# -gt 0 ]; then pull \"$1\" & shift; fi; wait; done";
+static const char pin_script[] =
+    "for image; do " KP_CTR " -n k8s.io images label \"$image\" " PINNED
+    " >/dev/null || exit 1; done";
 
 static bool has_arch(const struct kp_image *image, const char *arch)
 {
@@ -181,12 +188,19 @@ static int look(struct kp_site *site, struct kp_site_node *node, struct kp_image
     return 0;
 }
 
+static bool is_of_release(const struct kp_image *image)
+{
+    return strcmp(image->why, "release") == 0;
+}
+
+/* Those that kubeadm looks for come first. */
 static size_t add_missing(const char **argv, size_t used, const struct kp_image_state *states,
                           size_t n)
 {
-    for (size_t i = 0; i < n && used + 1 < ARGV_MAX; i++)
-        if (!states[i].present)
-            argv[used++] = states[i].image->reference;
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t i = 0; i < n && used + 1 < ARGV_MAX; i++)
+            if (!states[i].present && is_of_release(states[i].image) == (pass == 0))
+                argv[used++] = states[i].image->reference;
     argv[used] = NULL;
     return used;
 }
@@ -243,34 +257,53 @@ static int pull_now(struct kp_site *site, struct kp_site_node *node,
 static int pin(struct kp_site *site, struct kp_site_node *node, const struct kp_image_state *states,
                size_t n, struct kp_err *err)
 {
+    const char *argv[ARGV_MAX] = {"/bin/sh", "-c", pin_script, "sh"};
     struct kp_change change = {.changed = true};
     if (is_crio(site, node))
         return 0; // its configuration pins them
-    for (size_t i = 0; i < n; i++) {
-        const char *argv[] = {KP_CTR, "-n", "k8s.io", "images", "label", states[i].image->reference,
-                              PINNED, NULL};
-        if (states[i].pinned || !kp_image_is_vital(states[i].image))
-            continue;
-        if (!site->dry_run && kp_ask(site, node, argv, 60, NULL, NULL, err) < 0)
-            return -1;
-        kp_auto_free char *what = kp_asprintf("pin %s", states[i].image->reference);
+    size_t used = 4;
+    for (size_t i = 0; i < n && used + 1 < ARGV_MAX; i++)
+        if (!states[i].pinned && kp_image_is_vital(states[i].image))
+            argv[used++] = states[i].image->reference;
+    if (used == 4)
+        return 0;
+    if (!site->dry_run && kp_ask(site, node, argv, 120, NULL, NULL, err) < 0)
+        return -1;
+    for (size_t i = 4; i < used; i++) {
+        kp_auto_free char *what = kp_asprintf("pin %s", argv[i]);
         kp_step_changed(site, node, what, &change);
     }
     return 0;
 }
 
-int kp_images_finish(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+/* Those of the release are listed without the others where nothing but kubeadm waits. */
+static void keep_release(struct kp_image_state *states, size_t *n, size_t *missing)
+{
+    size_t kept = 0;
+    *missing = 0;
+    for (size_t i = 0; i < *n; i++)
+        if (is_of_release(states[i].image)) {
+            *missing += !states[i].present;
+            states[kept++] = states[i];
+        }
+    *n = kept;
+}
+
+static int await_images(struct kp_site *site, struct kp_site_node *node, bool release,
+                        struct kp_image_state **out, size_t *n, struct kp_err *err)
 {
     kp_auto_free struct kp_image_state *states = NULL;
-    size_t n, missing;
+    size_t missing;
     bool active = true, tried = false;
     for (;;) {
         kp_free(kp_steal(&states));
-        if (look(site, node, &states, &n, &missing, err) < 0)
+        if (kp_interrupt_check(err) < 0 || look(site, node, &states, n, &missing, err) < 0)
             return -1;
+        if (release)
+            keep_release(states, n, &missing);
         if (missing == 0 || site->dry_run)
             break;
-        kp_step_note(site, node, "images %zu/%zu", n - missing, n);
+        kp_step_note(site, node, "images %zu/%zu", *n - missing, *n);
         if (is_active(site, node, &active, err) < 0)
             return -1;
         if (!active && tried) {
@@ -278,11 +311,28 @@ int kp_images_finish(struct kp_site *site, struct kp_site_node *node, struct kp_
             return kp_hint(err, "on the node: journalctl -u %s -u kpack-images",
                            kp_runtime_place(kp_node_runtime(site, node).kind)->unit);
         }
-        if (!active && pull_now(site, node, states, n, err) < 0)
+        if (!active && pull_now(site, node, states, *n, err) < 0)
             return -1;
         tried = !active;
         struct timespec pause = {.tv_nsec = PAUSE_NS};
         nanosleep(&pause, NULL);
     }
+    *out = kp_steal(&states);
+    return 0;
+}
+
+int kp_images_first(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    kp_auto_free struct kp_image_state *states = NULL;
+    size_t n;
+    return await_images(site, node, true, &states, &n, err);
+}
+
+int kp_images_finish(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    kp_auto_free struct kp_image_state *states = NULL;
+    size_t n;
+    if (await_images(site, node, false, &states, &n, err) < 0)
+        return -1;
     return pin(site, node, states, n, err);
 }

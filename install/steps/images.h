@@ -25,5 +25,7 @@ bool kp_image_is_vital(const struct kp_image *image);
 
 /* Starts to pull what is missing; returns at once. */
 KP_CHECK int kp_images_start(struct kp_site *site, struct kp_site_node *node, struct kp_err *err);
+/* Waits until those are there that kubeadm looks for. */
+KP_CHECK int kp_images_first(struct kp_site *site, struct kp_site_node *node, struct kp_err *err);
 /* Waits until all are there, then pins. */
 KP_CHECK int kp_images_finish(struct kp_site *site, struct kp_site_node *node, struct kp_err *err);

@@ -128,6 +128,7 @@ static int apply_init(struct kp_site *site, struct kp_site_node *node, struct kp
     explicit_bzero(token, strlen(token));
     if (config)
         explicit_bzero(config, strlen(config));
+    site->made_now = result == 0;
     return result < 0 ? -1 : forget_token(site, id, err);
 }
 
@@ -141,7 +142,7 @@ const struct kp_step kp_steps_init[] = {
     {.name = "images-first",
      .phase = "init",
      .nodes = KP_STEP_FIRST,
-     .apply = kp_images_finish,
+     .apply = kp_images_first,
      .describe = describe},
     {.name = "secrets-key", .phase = "init", .nodes = KP_STEP_ADMIN, .apply = kp_secure_keep_keys},
     {.name = "secure-files",

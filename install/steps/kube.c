@@ -154,8 +154,8 @@ int kp_kube_apply(struct kp_site *site, const char *what, struct kp_slice yaml, 
     bool made;
     if (kp_cluster_made(site, &made, err) < 0)
         return -1;
-    change.changed = !made;
-    if (made && diff(site, yaml, &change.changed, &change.diff, err) < 0)
+    change.changed = !made || site->made_now;
+    if (!change.changed && diff(site, yaml, &change.changed, &change.diff, err) < 0)
         return kp_wrap(err, "%s", what);
     if (!change.changed)
         return 0;

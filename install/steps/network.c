@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Phase network: the manifests of the bundle's network plugin, applied and waited for. */
 #include "install/flannel.h"
+#include "install/check/health.h"
+#include "install/check/health_probe.h"
 #include "install/steps/common.h"
 #include "install/steps/images.h"
 #include "install/steps/network.h"
 #include "manifests/pod_env.h"
 
+#include "core/interrupt.h"
 #include "core/text.h"
 
 #define MANIFEST_MAX ((size_t)8 << 20)
@@ -195,7 +198,9 @@ int kp_network_node(struct kp_site *site, struct kp_site_node *node, struct kp_e
 static int await_network(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     (void)node;
-    for (size_t i = 0; !site->dry_run && i < site->manifest->manifest_count; i++) {
+    // Proving looks at the pods anyway.
+    bool needed = !site->dry_run && !kp_health_still_proven(site);
+    for (size_t i = 0; needed && i < site->manifest->manifest_count; i++) {
         const struct kp_cluster_manifest *manifest = &site->manifest->manifests[i];
         for (size_t j = 0; kp_manifest_is_network(manifest) && j < manifest->wait_count; j++) {
             const struct kp_wait *wait = &manifest->wait[j];
@@ -204,6 +209,17 @@ static int await_network(struct kp_site *site, struct kp_site_node *node, struct
         }
     }
     return 0;
+}
+
+/* Pods take a while to come up: they do so while the rest becomes ready. What goes wrong here goes
+ * wrong again, and is told, when the cluster is proven. */
+static int start_probe(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    struct kp_err untold = KP_ERR_INIT;
+    (void)node;
+    if (site->dry_run || kp_health_still_proven(site))
+        return 0;
+    return kp_health_probe_start(site, &untold) < 0 ? kp_interrupt_check(err) : 0;
 }
 
 static int describe_network(const struct kp_site *site, char *out, size_t size)
@@ -220,5 +236,10 @@ const struct kp_step kp_steps_network[] = {
      .apply = kp_images_finish,
      .describe = describe_network},
     {.name = "network-ready", .phase = "network", .nodes = KP_STEP_FIRST, .apply = await_network},
+    {.name = "probe-start",
+     .phase = "network",
+     .nodes = KP_STEP_FIRST,
+     .apply = start_probe,
+     .whole = true},
     {.name = NULL},
 };

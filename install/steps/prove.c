@@ -34,14 +34,6 @@ int kp_prove_kubeconfig(struct kp_site *site, struct kp_site_node *node, struct 
     return result;
 }
 
-static bool anything_changed(const struct kp_site *site)
-{
-    for (size_t i = 0; i < site->node_count; i++)
-        if (site->nodes[i].changes)
-            return true;
-    return false;
-}
-
 /* Where nothing was changed since it was proven with this bundle, asking is enough. */
 static int apply_prove(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
@@ -49,7 +41,7 @@ static int apply_prove(struct kp_site *site, struct kp_site_node *node, struct k
     (void)node;
     if (site->dry_run)
         return 0;
-    bool deep = anything_changed(site) || !kp_health_was_proven(site);
+    bool deep = !kp_health_still_proven(site);
     if (kp_health_check(&health, site, deep, err) < 0)
         return -1;
     site->proven_now = deep;
