@@ -95,7 +95,7 @@ static const char *file_name(struct kp_arena *arena, const char *path, size_t nu
 int kp_hook_describe(struct kp_arena *arena, const char *text, size_t number, struct kp_hook *hook,
                      struct kp_plan_file *file, struct kp_err *err)
 {
-    const char *path;
+    const char *path = "";
     if (read_text(arena, text, hook, &path, err) < 0 || check_script(path, err) < 0)
         return -1;
     hook->file = file_name(arena, path, number);
