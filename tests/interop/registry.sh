@@ -182,8 +182,12 @@ check "the running reply: bytes" cmp slow layer
 
 # --- damage: one blob of a bundle, the rest goes on -------------------------------------------------
 cp "$bundle" damaged.tar.zst
-head -c 4096 layer | tail -c 16 | tr -d '\n\0' | LC_ALL=C cut -b 1-8 | tr -d '\n' >pattern
-offset=$(LC_ALL=C grep -obUaF -f pattern damaged.tar.zst | LC_ALL=C sed -n '1s/:.*//p')
+# Eight bytes of the layer by which it is found there; grep takes neither a line's end nor a zero among them.
+for ((at = 4096; ; at += 8)); do
+    bytes=$(od -An -v -tx1 -j "$at" -N 8 layer)
+    [[ $bytes =~ \ 0[0a] ]] || break
+done
+offset=$(LC_ALL=C grep -obUaP "${bytes// /\\x}" damaged.tar.zst | LC_ALL=C sed -n '1s/:.*//p')
 printf 'X' | dd of=damaged.tar.zst bs=1 seek=$((offset + 100)) conv=notrunc status=none
 start damaged --bundle damaged.tar.zst --id "$id" --plain 127.0.0.1:0
 blob=http://127.0.0.1:$http/v2/img1/blobs/$layer

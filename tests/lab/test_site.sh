@@ -76,7 +76,7 @@ test_refusals() {
     refused 2 'no IPv4 address' site up --node a=10.77.0.300
     refused 2 'two nodes have the name a' site up --node a=10.77.0.2 --node a=10.77.0.3
     refused 2 'two nodes have the address 10.77.0.2' site up --node a=10.77.0.2 --node b=10.77.0.2
-    refused 2 'option "with=x"' site up --node a=10.77.0.2,with=x
+    refused 2 'option "form=x"' site up --node a=10.77.0.2,form=x
     refused 2 "a node's name" site up --node A_b=10.77.0.2
     refused 2 'needs user=NAME' site up --node a=10.77.0.2,nopasswd
     refused 1 'is not up' site info
