@@ -54,7 +54,7 @@ start_create() { # OUTPUT CACHE
     CREATE=$!
 }
 
-cache_size() { du -sb "$1" 2>/dev/null | cut -f1 || echo 0; }
+cache_size() { { du -sb "$1" 2>/dev/null || true; } | cut -f1; } # files may go while it counts
 
 test_killed() {
     part "killed with -9 amid the downloads and amid the writing, and begun again"
