@@ -133,7 +133,8 @@ static int mark_foreign(struct applying *a, const struct kp_record *record, size
     if (kp_objects_states(a->site, asked, n, states, err) < 0)
         return -1;
     for (size_t i = 0; i < n; i++)
-        a->objects[places[i]].foreign = states[i] == KP_OBJECT_OTHERS;
+        a->objects[places[i]].foreign =
+            states[i] == KP_OBJECT_OTHERS || states[i] == KP_OBJECT_UNCLAIMED;
     return 0;
 }
 

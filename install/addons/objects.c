@@ -37,13 +37,15 @@ static bool is_listed(const struct kp_record_object *object, const struct kp_sli
            kp_slice_equal(words[1], object->kind) && here && kp_slice_equal(words[3], object->name);
 }
 
-static bool is_ours(struct kp_slice managers)
+static enum kp_object_state state_of(struct kp_slice managers)
 {
     struct kp_slice word;
+    if (!managers.len)
+        return KP_OBJECT_UNCLAIMED;
     while (kp_slice_cut(&managers, ',', &word))
         if (kp_slice_equal(word, MANAGER))
-            return true;
-    return false;
+            return KP_OBJECT_OURS;
+    return KP_OBJECT_OTHERS;
 }
 
 void kp_objects_read_states(struct kp_slice text, const struct kp_record_object *objects,
@@ -56,7 +58,7 @@ void kp_objects_read_states(struct kp_slice text, const struct kp_record_object 
             n++;
         for (size_t i = 0; n == 4 && i < count; i++)
             if (is_listed(&objects[i], words))
-                states[i] = is_ours(line) ? KP_OBJECT_OURS : KP_OBJECT_OTHERS;
+                states[i] = state_of(line);
     }
 }
 

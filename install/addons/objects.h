@@ -8,7 +8,8 @@
 
 enum kp_object_state {
     KP_OBJECT_ABSENT,
-    KP_OBJECT_OURS, /* kinstall has applied it */
+    KP_OBJECT_OURS,      /* kinstall has applied it */
+    KP_OBJECT_UNCLAIMED, /* nobody has a field of it, as where nothing but a name was applied */
     KP_OBJECT_OTHERS
 };
 /* states[i] of objects[i]. Kinds that the cluster does not know are absent. */

@@ -89,13 +89,14 @@ Test(addons, whose_an_object_is)
     const struct kp_record_object objects[] = {
         {"v1", "Namespace", "", "store", false},    {"v1", "ConfigMap", "", "here", false},
         {"apps/v1", "Deployment", "a", "b", false}, {"v1", "Secret", "a", "gone", false},
-        {"v1", "ConfigMap", "a", "here", false},
+        {"v1", "ConfigMap", "a", "here", false},    {"v1", "Namespace", "", "bare", false},
     };
     enum kp_object_state states[KP_COUNT(objects)] = {KP_OBJECT_ABSENT};
     const char *text = "v1|Namespace||default|kube-apiserver:Update,\n"
                        "v1|Namespace||store|kpack:Apply,kube-controller-manager:Update,\n"
                        "v1|ConfigMap|default|here|kubectl:Apply,\n"
                        "apps/v1|Deployment|a|b|kpack:Update,\n"
+                       "v1|Namespace||bare|\n"
                        "noise\n";
     kp_objects_read_states(kp_slice_of(text), objects, KP_COUNT(objects), states);
     cr_expect_eq(states[0], KP_OBJECT_OURS);
@@ -103,6 +104,7 @@ Test(addons, whose_an_object_is)
     cr_expect_eq(states[2], KP_OBJECT_OTHERS);
     cr_expect_eq(states[3], KP_OBJECT_ABSENT);
     cr_expect_eq(states[4], KP_OBJECT_ABSENT);
+    cr_expect_eq(states[5], KP_OBJECT_UNCLAIMED); // nothing but its name was applied
 }
 
 #define OBJECT(kind, name, manager)                                                                \
