@@ -9,27 +9,46 @@ SERVICES=(upstreamd nginx registry)
 HOST_NAMES=(dl cdn github objects auth blobs fault registry web)
 REGISTRY=registry.localhost:$UPSTREAM_REGISTRY_PORT
 
+# The CA outlives a server's certificate: who trusts it need not be told anew.
 certificates() {
-    local tls=$UPSTREAM_DIR/tls name names=DNS:localhost,IP:127.0.0.1
-    if [[ -f $tls/server.pem && -f $tls/token.pem ]] && openssl x509 -checkend 86400 -noout -in "$tls/server.pem" >/dev/null; then
-        return
-    fi
+    local tls=$UPSTREAM_DIR/tls
+    {
+        [[ -f $tls/ca.key && -f $tls/token.pem ]] || authority "$tls"
+        has_all_names "$tls/server.pem" || server_certificate "$tls"
+    } 2>"$UPSTREAM_DIR/log/openssl.log" || die "openssl could not make the certificates: see $UPSTREAM_DIR/log/openssl.log"
+}
+
+authority() {
+    rm -rf "$1"
+    mkdir -m 0700 "$1"
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -days 3650 -subj "/CN=kpack lab upstream CA" \
+        -addext keyUsage=critical,keyCertSign,cRLSign -keyout "$1/ca.key" -out "$1/ca.pem" &&
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -days 3650 -subj "/CN=kpack-lab token signer" \
+            -keyout "$1/token.key" -out "$1/token.pem"
+}
+
+# has_all_names FILE: valid for another day, and for every host there is now
+has_all_names() {
+    local text name
+    [[ -f $1 ]] && text=$(openssl x509 -checkend 86400 -noout -ext subjectAltName -in "$1") || return 1
+    text=${text//$'\n'/,},
+    for name in "${HOST_NAMES[@]}"; do
+        [[ $text == *"DNS:$name.localhost,"* ]] || return 1
+    done
+}
+
+server_certificate() {
+    local name names=DNS:localhost,IP:127.0.0.1 pid
     for name in "${HOST_NAMES[@]}"; do
         names+=,DNS:$name.localhost
     done
-    rm -rf "$tls"
-    mkdir -m 0700 "$tls"
-    {
-        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -days 3650 -subj "/CN=kpack lab upstream CA" \
-            -addext keyUsage=critical,keyCertSign,cRLSign -keyout "$tls/ca.key" -out "$tls/ca.pem"
-        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -days 3650 -subj "/CN=kpack-lab token signer" \
-            -keyout "$tls/token.key" -out "$tls/token.pem"
-        openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -subj "/CN=kpack lab upstream" \
-            -keyout "$tls/server.key" -out "$tls/server.csr"
-        openssl x509 -req -in "$tls/server.csr" -CA "$tls/ca.pem" -CAkey "$tls/ca.key" -CAcreateserial -days 825 \
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -subj "/CN=kpack lab upstream" \
+        -keyout "$1/server.key" -out "$1/server.csr" &&
+        openssl x509 -req -in "$1/server.csr" -CA "$1/ca.pem" -CAkey "$1/ca.key" -CAcreateserial -days 825 \
             -extfile <(printf 'subjectAltName=%s\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth\nbasicConstraints=critical,CA:false\n' "$names") \
-            -out "$tls/server.pem"
-    } 2>"$UPSTREAM_DIR/log/openssl.log" || die "openssl could not make the certificates: see $UPSTREAM_DIR/log/openssl.log"
+            -out "$1/server.pem" || return 1
+    # nginx takes it without ending a connection.
+    ! pid=$(service_pid nginx) || kill -HUP "$pid"
 }
 
 secrets() {
