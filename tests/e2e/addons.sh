@@ -13,7 +13,6 @@ STATE=''
 
 write_inventory() {
     cat >"$WORK/hosts.yaml" <<END
-kind: kpack.inventory/v1
 cluster: $CLUSTER
 kubernetes:
   # All nodes of the lab share one disk: a full one must not make the kubelets throw pods out.
@@ -91,7 +90,7 @@ make_bundle() { # OUTPUT
 }
 
 install() { # [OPTIONS…]
-    kinstall --key "$PUB" --bundle "$WORK/k8s.tar.zst" -i "$WORK/hosts.yaml" "$@" >"$WORK/out" 2>&1
+    kinstall --key "$PUB" --bundle "$BUNDLE" -i "$WORK/hosts.yaml" "$@" >"$WORK/out" 2>&1
 }
 
 node() { local name=$1; shift; "$SITE" run "$name" -- "$@"; }
@@ -107,17 +106,17 @@ test_create() {
     contains "phase" "$OUTPUT" "is no phase" prepare
     refused 2 kpack create --k8s v1.30 --release "$E2E/lab.yaml" --plan --with metric-server
     contains "add-on" "$OUTPUT" "no add-on 'metric-server'" metrics-server
-    make_bundle "$WORK/k8s.tar.zst"
+    make_bundle "$BUNDLE"
     refused 3 install
     contains "hooks" "$(cat "$WORK/out")" "carries 3 hooks" --allow-hooks
-    refused 0 kinstall plan --allow-hooks --key "$PUB" --bundle "$WORK/k8s.tar.zst" -i "$WORK/hosts.yaml"
+    refused 0 kinstall plan --allow-hooks --key "$PUB" --bundle "$BUNDLE" -i "$WORK/hosts.yaml"
     contains "plan" "$OUTPUT" "hook hook-1-note-sh before prepare" "hook hook-3-here-sh before prove"
 }
 
 test_complete() {
     part "each image of each add-on taken out of the list: create fails and names it"
     local image images
-    images=$(kpack list --key "$PUB" --json "$WORK/k8s.tar.zst" | jq -r '.images[] | select(.why | startswith("add-on ")) | .reference')
+    images=$(kpack list --key "$PUB" --json "$BUNDLE" | jq -r '.images[] | select(.why | startswith("add-on ")) | .reference')
     for image in $images; do
         grep -vF "$image" "$E2E/lab.yaml" >"$WORK/less.yaml"
         refused 5 kpack create --k8s v1.30 --release "$WORK/less.yaml" --mirrors "$E2E/mirrors.yaml" --plan --unsigned \
@@ -150,7 +149,7 @@ test_use() {
     part "kubectl top shows the nodes; a claim is bound and written; a Gateway and a Shelf are there"
     expect "top" "cp1 w1" "$(kubectl top nodes --no-headers | awk '{print $1}' | sort | paste -sd' ')"
     say "$(kubectl top nodes --no-headers | paste -sd';')"
-    kubectl apply -f - >/dev/null <<'END'
+    kubectl apply -f - >"$WORK/apply.out" 2>&1 <<'END' || fail "claim: $(cat "$WORK/apply.out")"
 apiVersion: v1
 kind: PersistentVolumeClaim
 metadata: {name: claim, namespace: default}
@@ -184,7 +183,7 @@ test_newer() {
     part "a newer manifest: what it no longer has is pruned"
     write_manifest new
     HOOKS=()
-    make_bundle "$WORK/k8s.tar.zst"
+    make_bundle "$BUNDLE"
     install || fail "newer: $(tail -n 40 "$WORK/out")"
     missing -n own configmap old || fail "the old ConfigMap is still there"
     kubectl -n own get configmap new >/dev/null || fail "the new ConfigMap is not there"
@@ -221,7 +220,7 @@ UPSTREAM_WITH=${UPSTREAM_WITH:+$UPSTREAM_WITH,}metrics-server,local-path,gateway
 export UPSTREAM_WITH
 "$UPSTREAM" up # also where it runs: it adds the groups
 eval "$("$UPSTREAM" env)"
-E2E=$WORK # a release file with the groups, and a bundle of its own
+E2E=$WORK BUNDLE=$WORK/k8s.tar.zst # a release file with the groups, and a bundle of its own
 "$UPSTREAM" release-file "$E2E/lab.yaml"
 "$UPSTREAM" mirrors-file "$E2E/mirrors.yaml"
 KEY=$WORK/keys/e2e.key PUB=$WORK/keys/e2e.pub
