@@ -324,6 +324,25 @@ Test(bundle_manifest, blobs_in_another_order_are_refused)
     cr_expect_not_null(strstr(err.message, "ascending"), "%s", err.message);
 }
 
+/* An entry that is as long as the blob at its place, and another. */
+Test(bundle_manifest, entries_of_other_content_are_refused)
+{
+    struct kp_manifest m = *kp_bundle_manifest(bundle);
+    kp_auto(kp_manifest) parsed = NULL;
+    kp_auto_free struct kp_entry *entries = kp_alloc_array(m.entry_count, sizeof(*entries));
+    struct kp_err err = KP_ERR_INIT;
+    size_t len;
+    memcpy(entries, m.entries, m.entry_count * sizeof(*entries));
+    struct kp_entry *other = &entries[KP_FIXED_ENTRIES];
+    other->sha256.bytes[0] ^= 1;
+    kp_auto_free char *path = kp_asprintf("blobs/sha256/%s", kp_digest_hex(&other->sha256).hex);
+    other->path = path;
+    m.entries = entries;
+    kp_auto_free char *text = kp_manifest_dump(&m, &len);
+    cr_assert_eq(kp_manifest_parse(&parsed, (struct kp_slice){text, len}, &err), -1);
+    cr_expect_not_null(strstr(err.message, "has no entry at its place"), "%s", err.message);
+}
+
 /* A length of bundle.leaves that fits the file, but not the entries: one leaf more, one less. */
 Test(bundle_manifest, leaves_of_another_number_are_refused)
 {
