@@ -343,6 +343,28 @@ Test(bundle_manifest, entries_of_other_content_are_refused)
     cr_expect_not_null(strstr(err.message, "has no entry at its place"), "%s", err.message);
 }
 
+/* One more entry than there are blobs, all that is counted counted with it. */
+Test(bundle_manifest, an_entry_of_no_blob_is_refused)
+{
+    struct kp_manifest m = *kp_bundle_manifest(bundle);
+    kp_auto(kp_manifest) parsed = NULL;
+    kp_auto_free struct kp_entry *entries = kp_alloc_array(m.entry_count + 1, sizeof(*entries));
+    struct kp_err err = KP_ERR_INIT;
+    size_t len;
+    memcpy(entries, m.entries, m.entry_count * sizeof(*entries));
+    struct kp_entry *extra = &entries[m.entry_count++];
+    *extra = (struct kp_entry){.size = 1};
+    kp_auto_free char *path = kp_asprintf("blobs/sha256/%s", kp_digest_hex(&extra->sha256).hex);
+    extra->path = path;
+    entries[0].size += KP_SHA256_LEN;
+    m.tail_length += kp_layout_entry_size(1) + kp_layout_entry_size(entries[0].size) -
+                     kp_layout_entry_size(m.entries[0].size);
+    m.entries = entries;
+    kp_auto_free char *text = kp_manifest_dump(&m, &len);
+    cr_assert_eq(kp_manifest_parse(&parsed, (struct kp_slice){text, len}, &err), -1);
+    cr_expect_not_null(strstr(err.message, "is in no blob's place"), "%s", err.message);
+}
+
 /* A length of bundle.leaves that fits the file, but not the entries: one leaf more, one less. */
 Test(bundle_manifest, leaves_of_another_number_are_refused)
 {
