@@ -92,6 +92,7 @@ static const char *reason_of(int sys)
     case ENOMEDIUM:
     case ESTALE:
     case ENOTCONN:
+    case ECONNABORTED: // FUSE, a read that was under way
     case ESHUTDOWN:
         return "medium_gone";
     case EACCES:
