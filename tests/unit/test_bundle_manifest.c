@@ -302,15 +302,22 @@ Test(bundle_manifest, same_target_name_or_reference_twice_is_refused)
     }
 }
 
+static void expect_refused(const struct kp_manifest *m, const char *words)
+{
+    kp_auto(kp_manifest) parsed = NULL;
+    struct kp_err err = KP_ERR_INIT;
+    size_t len;
+    kp_auto_free char *text = kp_manifest_dump(m, &len);
+    cr_assert_eq(kp_manifest_parse(&parsed, (struct kp_slice){text, len}, &err), -1);
+    cr_expect_not_null(strstr(err.message, words), "%s", err.message);
+}
+
 /* Also where the entries follow them. */
 Test(bundle_manifest, blobs_in_another_order_are_refused)
 {
     struct kp_manifest m = *kp_bundle_manifest(bundle);
-    kp_auto(kp_manifest) parsed = NULL;
     kp_auto_free struct kp_blob *blobs = kp_alloc_array(m.blob_count, sizeof(*blobs));
     kp_auto_free struct kp_entry *entries = kp_alloc_array(m.entry_count, sizeof(*entries));
-    struct kp_err err = KP_ERR_INIT;
-    size_t len;
     memcpy(blobs, m.blobs, m.blob_count * sizeof(*blobs));
     memcpy(entries, m.entries, m.entry_count * sizeof(*entries));
     blobs[0] = m.blobs[1];
@@ -319,38 +326,28 @@ Test(bundle_manifest, blobs_in_another_order_are_refused)
     entries[KP_FIXED_ENTRIES + 1] = m.entries[KP_FIXED_ENTRIES];
     m.blobs = blobs;
     m.entries = entries;
-    kp_auto_free char *text = kp_manifest_dump(&m, &len);
-    cr_assert_eq(kp_manifest_parse(&parsed, (struct kp_slice){text, len}, &err), -1);
-    cr_expect_not_null(strstr(err.message, "ascending"), "%s", err.message);
+    expect_refused(&m, "ascending");
 }
 
 /* An entry that is as long as the blob at its place, and another. */
 Test(bundle_manifest, entries_of_other_content_are_refused)
 {
     struct kp_manifest m = *kp_bundle_manifest(bundle);
-    kp_auto(kp_manifest) parsed = NULL;
     kp_auto_free struct kp_entry *entries = kp_alloc_array(m.entry_count, sizeof(*entries));
-    struct kp_err err = KP_ERR_INIT;
-    size_t len;
     memcpy(entries, m.entries, m.entry_count * sizeof(*entries));
     struct kp_entry *other = &entries[KP_FIXED_ENTRIES];
     other->sha256.bytes[0] ^= 1;
     kp_auto_free char *path = kp_asprintf("blobs/sha256/%s", kp_digest_hex(&other->sha256).hex);
     other->path = path;
     m.entries = entries;
-    kp_auto_free char *text = kp_manifest_dump(&m, &len);
-    cr_assert_eq(kp_manifest_parse(&parsed, (struct kp_slice){text, len}, &err), -1);
-    cr_expect_not_null(strstr(err.message, "has no entry at its place"), "%s", err.message);
+    expect_refused(&m, "has no entry at its place");
 }
 
 /* One more entry than there are blobs, all that is counted counted with it. */
 Test(bundle_manifest, an_entry_of_no_blob_is_refused)
 {
     struct kp_manifest m = *kp_bundle_manifest(bundle);
-    kp_auto(kp_manifest) parsed = NULL;
     kp_auto_free struct kp_entry *entries = kp_alloc_array(m.entry_count + 1, sizeof(*entries));
-    struct kp_err err = KP_ERR_INIT;
-    size_t len;
     memcpy(entries, m.entries, m.entry_count * sizeof(*entries));
     struct kp_entry *extra = &entries[m.entry_count++];
     *extra = (struct kp_entry){.size = 1};
@@ -360,9 +357,7 @@ Test(bundle_manifest, an_entry_of_no_blob_is_refused)
     m.tail_length += kp_layout_entry_size(1) + kp_layout_entry_size(entries[0].size) -
                      kp_layout_entry_size(m.entries[0].size);
     m.entries = entries;
-    kp_auto_free char *text = kp_manifest_dump(&m, &len);
-    cr_assert_eq(kp_manifest_parse(&parsed, (struct kp_slice){text, len}, &err), -1);
-    cr_expect_not_null(strstr(err.message, "is in no blob's place"), "%s", err.message);
+    expect_refused(&m, "is in no blob's place");
 }
 
 /* A length of bundle.leaves that fits the file, but not the entries: one leaf more, one less. */
