@@ -94,12 +94,16 @@ lane_run() {
     done
 }
 
+all_components() {
+    printf '%s\n' "${LANE_A[@]}" "${LANE_B[@]}"
+    group_components
+}
+
 build_components() {
-    local lane_a lane_b failed=0 missing=() optional more_a more_b name
-    mapfile -t optional < <(group_components)
+    local lane_a lane_b failed=0 missing=() more_a more_b name
     mapfile -t more_a < <(group_components | sed -n 'n;p')
     mapfile -t more_b < <(group_components | sed -n 'p;n')
-    for name in "${LANE_A[@]}" "${LANE_B[@]}" "${optional[@]}"; do
+    for name in $(all_components); do
         [[ -d $(component_dir "$name") ]] || missing+=("$name")
     done
     ((${#missing[@]})) || return 0

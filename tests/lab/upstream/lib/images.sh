@@ -204,10 +204,14 @@ image_build() {
     mv "$layout" "$dir"
 }
 
+all_images() {
+    printf '%s\n' "${IMAGES[@]}"
+    group_images
+}
+
 build_images() {
-    local name began optional
-    mapfile -t optional < <(group_images)
-    for name in "${IMAGES[@]}" "${optional[@]}"; do
+    local name began
+    for name in $(all_images); do
         [[ ! -d $(image_dir "$name") ]] || continue
         began=$EPOCHSECONDS
         image_build "$name"
