@@ -3,6 +3,8 @@
 #include "install/runtime.h"
 #include "install/audit/audit.h"
 
+#include "install/audit/audit_acknowledge.h"
+
 #include "core/file.h"
 #include "core/pool.h"
 
@@ -381,10 +383,13 @@ static int judge_line(void *user, const json_t *record, struct kp_slice line,
     bool known = kp_digest_parse(kp_slice_of(text_of(record, "site_digest")), &digest) &&
                  count >= 1 && count <= book->digest_count &&
                  kp_digest_equal(&book->digests[count - 1], &digest);
-    if (!known)
-        differ(w->list, "log", KP_AUDIT_FILE,
-               "the node was told of line %llu (%.12s…) of the site's log on %s: it is not there",
-               (unsigned long long)count, text_of(record, "site_digest"), text_of(record, "time"));
+    if (known)
+        return 0;
+    differ(w->list, "log", KP_AUDIT_FILE,
+           "the node was told of line %llu (%.12s…) of the site's log on %s: it is not there",
+           (unsigned long long)count, text_of(record, "site_digest"), text_of(record, "time"));
+    json_object_set(json_array_get(w->list, json_array_size(w->list) - 1), "digest",
+                    json_object_get(record, "site_digest"));
     return 0;
 }
 
@@ -460,6 +465,8 @@ int kp_audit_node(const struct kp_site *site, struct kp_site_node *node,
     if (!node->failed &&
         (judge_files(&look, err) < 0 || judge_images(&look, err) < 0 || judge_log(&look, err) < 0))
         return kp_wrap(err, "%s", node->node->name);
+    size_t forgiven = kp_audit_forgive(book, node->node->name, list);
+    json_object_set_new(result, "acknowledged", json_integer((json_int_t)forgiven));
     *out = kp_steal(&result);
     return 0;
 }

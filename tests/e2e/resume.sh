@@ -8,65 +8,16 @@ set -euo pipefail
 shopt -s inherit_errexit
 # shellcheck source=tests/lib/e2e.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/e2e.sh"
+# shellcheck source=tests/lib/runs.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/runs.sh"
 
 CLUSTER=resume
-RUN_LIMIT=600 # seconds for one run
-RUNS=0
-
-journal() { printf '%s' "$WORK/$CLUSTER.state/journal.jsonl"; }
-
-# Starts kinstall in the background: KINSTALL is its own process, so that -9 hits it and nothing else.
-start_run() {
-    RUNS=$((RUNS + 1))
-    JOURNAL_BEFORE=$(wc -l 2>/dev/null <"$(journal)" || echo 0)
-    RUN_OUT=$WORK/run.$RUNS
-    (
-        export HOME=$WORK/home XDG_CONFIG_HOME=$WORK/config XDG_CACHE_HOME=$CACHE
-        exec "$SITE" exec -- "$PREFIX/libexec/kpack/$ARCH/kinstall" --bundle "$BUNDLE" -i "$WORK/hosts.yaml"
-    ) </dev/null >"$RUN_OUT" 2>&1 &
-    KINSTALL=$!
-}
-
-running() { kill -0 "$KINSTALL" 2>/dev/null; }
-
-# True when this run's journal has a line with all of these: "event=phase" "step=init" "node=w1"
-noted() {
-    local filter='true' pair
-    for pair in "$@"; do filter+=" and .${pair%%=*} == \"${pair#*=}\""; done
-    [[ -f $(journal) ]] && tail -n "+$((JOURNAL_BEFORE + 1))" "$(journal)" | grep -aF "\"${1#*=}\"" |
-        jq -e -s "any(.[]; $filter)" >/dev/null 2>&1
-}
-
-# Waits for a line of the journal; fails if the run ends before.
-wait_noted() {
-    local deadline=$((SECONDS + RUN_LIMIT))
-    until noted "$@"; do
-        running || { noted "$@" && return; fail "the run ended before \"$*\": $(tail -n 30 "$RUN_OUT")"; }
-        ((SECONDS < deadline)) || fail "no \"$*\" within $RUN_LIMIT s: $(tail -n 30 "$RUN_OUT")"
-        sleep 0.03
-    done
-}
-
-kill_run() {
-    kill -KILL "$KINSTALL" 2>/dev/null || fail "the run ended before it could be killed: $(tail -n 30 "$RUN_OUT")"
-    wait "$KINSTALL" 2>/dev/null || true
-}
-
-finish_run() { # sets CODE
-    CODE=0
-    wait "$KINSTALL" || CODE=$?
-}
 
 kill_at_phase() {
     part "killed at the boundary of phase $1"
     start_run
     wait_noted event=phase "step=$1"
     kill_run
-}
-
-# How often a transient unit of kinstall was started on a node since it booted.
-unit_starts() { # NODE UNIT
-    "$SITE" run "$1" -- journalctl -q -b -o cat -u "$2" | grep -c '^Started' || true
 }
 
 cluster_uid() {
@@ -99,7 +50,7 @@ two_at_once() {
     start_run
     wait_noted event=phase step=mirror
     refused 1 kinstall --bundle "$BUNDLE" -i "$WORK/hosts.yaml"
-    contains "second run" "$OUTPUT" "another run works on this cluster"
+    contains "second run" "$OUTPUT" "another run works on this cluster" "pid $KINSTALL on $(hostname)"
     running || fail "the first run ended too early"
     kill_run
 }
@@ -119,8 +70,6 @@ kill_mid_init() {
     "$SITE" run cp1 -- kubectl --kubeconfig /etc/kubernetes/admin.conf create configmap written-early \
         --from-literal=by=resume.sh >/dev/null
 }
-
-unit_is_active() { [[ $("$SITE" run "$1" -- systemctl is-active "$2") == activ* ]]; }
 
 reboot_mid_join() {
     part "w1 reboots amid its join"
@@ -145,16 +94,6 @@ reboot_control_plane() { # PHASE
     finish_run
     say "that run ended with $CODE"
     run_until_well
-}
-
-run_until_well() {
-    local tries=0
-    while ((CODE != 0)); do
-        ((++tries <= 3)) || fail "the same command, run again three times, did not end well: $(tail -n 30 "$RUN_OUT")"
-        start_run
-        finish_run
-        say "run again: $CODE"
-    done
 }
 
 reboot_after() {

@@ -4,6 +4,7 @@
 #include "bundle/trust_list.h"
 #include "core/file.h"
 #include "install/audit/audit.h"
+#include "install/audit/audit_acknowledge.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -414,4 +415,47 @@ Test(audit, bundles_that_nobody_sent)
         cr_assert_eq(json_array_size(list), kp_starts_with(cases[i].path, "/b/"), "%s",
                      cases[i].path);
     }
+}
+
+/* Owned up to: what is named and nothing else, neither of another node nor in files. */
+Test(audit, what_was_acknowledged_is_no_difference)
+{
+    struct site s;
+    site_open(&s);
+    struct kp_audit_log *log = open_log(&s);
+    add(log, "node", json_pack("{s:s, s:s}", "node", "w1", "key", s.pem));
+    add(log, "node", json_pack("{s:s, s:s, s:s}", "node", "w1", "key", s.pem, "was", "made anew"));
+    struct kp_audit_book book = read_book(&s);
+    cr_assert_eq(json_array_size(book.problems), 1);
+    kp_auto_json findings = kp_audit_findings_of_book(&book);
+    kp_auto_json lost =
+        json_pack("[{s:s, s:s, s:s}]", "what", "log", "text", "line 7 is gone", "digest", "aa");
+    kp_audit_add_findings(findings, "w1", lost);
+    kp_audit_book_release(&book);
+    add(log, "acknowledged",
+        json_pack("{s:s, s:s, s:O}", "who", "ann@a1", "reason", "a new disk", "what", findings));
+    add(log, "node", json_pack("{s:s, s:s, s:s}", "node", "w1", "key", s.pem, "was", "made anew"));
+    book = read_book(&s);
+    cr_expect_eq(json_array_size(book.problems), 1, "a second time is another finding");
+    cr_expect_eq(json_array_size(book.acknowledged), 1);
+    static const struct {
+        const char *node, *what, *text, *digest;
+        bool forgiven;
+    } cases[] = {
+        {"w1", "log", "line 7 is gone", "aa", true},
+        {"w1", "log", "in other words", "aa", true},
+        {"w1", "log", "line 7 is gone", "bb", false},
+        {"w1", "log", "line 7 is gone", NULL, false},
+        {"w2", "log", "line 7 is gone", "aa", false},
+        {"w1", "changed", "line 7 is gone", "aa", false},
+    };
+    for (size_t i = 0; i < KP_COUNT(cases); i++) {
+        kp_auto_json list = json_pack("[{s:s, s:s, s:s*}]", "what", cases[i].what, "text",
+                                      cases[i].text, "digest", cases[i].digest);
+        cr_expect_eq(kp_audit_forgive(&book, cases[i].node, list), cases[i].forgiven, "%zu", i);
+        cr_expect_eq(json_array_size(list), !cases[i].forgiven, "%zu", i);
+    }
+    kp_audit_book_release(&book);
+    kp_audit_log_free(log);
+    site_close(&s);
 }
