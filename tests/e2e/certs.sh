@@ -120,6 +120,27 @@ test_kubelets() {
     ready_as "$READY" || fail "not ready: $(ready_nodes) $(unready_pods)"
 }
 
+# Names that come later: each API server's certificate has them, and no request is lost meanwhile.
+test_names() {
+    part "cert_sans grows: every API server shows the new names, requests go on"
+    local node failed
+    "$SITE" exec -- bash -c 'while :; do curl -s -m 3 --cacert "$1" https://10.77.0.11:6443/readyz || printf failed; echo; sleep 0.1; done' bash "$WORK/ca.crt" >"$WORK/asked" 2>&1 &
+    local asking=$!
+    sed -i 's/^kubernetes: {/kubernetes: {cert_sans: [api.site.example, 10.77.0.99], /' "$WORK/hosts.yaml"
+    good kinstall --bundle "$BUNDLE" -i "$WORK/hosts.yaml"
+    kill $asking
+    wait $asking 2>/dev/null || true
+    for node in 1 2 3; do
+        contains "names of 10.77.0.1$node" "$("$SITE" exec -- sh -c "openssl s_client -connect 10.77.0.1$node:6443 </dev/null 2>/dev/null | openssl x509 -noout -ext subjectAltName")" \
+            DNS:api.site.example "IP Address:10.77.0.99" DNS:cp$node "DNS:$CLUSTER.kpack.internal"
+    done
+    failed=$(grep -cv '^ok$' "$WORK/asked" || true)
+    say "$(wc -l <"$WORK/asked") requests, $failed failed"
+    expect "failed requests" 0 "$failed"
+    good kinstall --bundle "$BUNDLE" -i "$WORK/hosts.yaml"
+    contains "once more" "$(cat "$WORK/out")" "nothing had to be changed"
+}
+
 test_idle() {
     part "--days 30: none is due, nothing restarts"
     local node
@@ -179,9 +200,11 @@ part "install"
 good kinstall --bundle "$BUNDLE" -i "$WORK/hosts.yaml"
 fetch_kubectl
 soon 60 ready_as "$READY" || fail "not ready: $(ready_nodes) $(unready_pods)"
+"$SITE" run cp1 -- cat /etc/kubernetes/pki/ca.crt >"$WORK/ca.crt"
 if [[ ${1:-killed} == killed ]]; then
     test_plan
     test_killed
+    test_names
 fi
 [[ ${1:-kubelets} != kubelets ]] || test_kubelets
 if [[ ${1:-ended} == ended ]]; then
