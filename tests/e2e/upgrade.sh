@@ -9,12 +9,12 @@ set -euo pipefail
 shopt -s inherit_errexit
 # shellcheck source=tests/lib/e2e.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/e2e.sh"
+# shellcheck source=tests/lib/runs.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/runs.sh"
 
 CLUSTER=upgrade
 IMAGE=docker.io/kpacklab/hello:1
 PORT=30080
-RUN_LIMIT=900
-RUNS=0
 if [[ ${1:-} == long ]]; then
     NAMES=(cp1 cp2 cp3 w1) BROKEN=cp1
     VERSIONS=(1.30.14 1.31.14 1.32.13)
@@ -22,8 +22,6 @@ else
     NAMES=(cp1 w1 w2) BROKEN=w2
     VERSIONS=(1.30.14 1.31.14)
 fi
-
-journal() { printf '%s' "$WORK/$CLUSTER.state/journal.jsonl"; }
 
 address() { # NODE
     local i
@@ -50,35 +48,11 @@ make_bundles() {
     done
 }
 
-# kinstall upgrade in the background, as a process of its own.
 start_upgrade() { # VERSION
-    RUNS=$((RUNS + 1))
-    JOURNAL_BEFORE=$(wc -l <"$(journal)")
-    RUN_OUT=$WORK/run.$RUNS
-    (
-        export HOME=$WORK/home XDG_CONFIG_HOME=$WORK/config XDG_CACHE_HOME=$CACHE
-        exec "$SITE" exec -- "$PREFIX/libexec/kpack/$ARCH/kinstall" upgrade --bundle "$(bundle_of "$1")" -i "$WORK/hosts.yaml" --node-timeout 240
-    ) </dev/null >"$RUN_OUT" 2>&1 &
-    KINSTALL=$!
+    start_kinstall upgrade --bundle "$(bundle_of "$1")" -i "$WORK/hosts.yaml" --node-timeout 240
 }
 
-finish_run() { # sets CODE
-    CODE=0
-    wait "$KINSTALL" || CODE=$?
-}
-
-noted() { # NODE: its upgrade was begun by this run
-    [[ -n $(tail -n "+$((JOURNAL_BEFORE + 1))" "$(journal)" | grep -aF '"begin"' | grep -aF '"upgrade"' | grep -aF "\"$1\"") ]]
-}
-
-wait_begun() { # NODE
-    local deadline=$((SECONDS + RUN_LIMIT))
-    until noted "$1"; do
-        kill -0 "$KINSTALL" 2>/dev/null || fail "the run ended before $1 was begun: $(tail -n 30 "$RUN_OUT")"
-        ((SECONDS < deadline)) || fail "$1 was not begun within $RUN_LIMIT s"
-        sleep 0.1
-    done
-}
+wait_begun() { wait_noted event=begin step=upgrade "node=$1"; }
 
 # "cp1=v1.31.14 w1=v1.30.14": each node's kubelet as the API server knows it.
 kubelets() {
@@ -234,9 +208,17 @@ test_back() {
 }
 
 test_to() { # VERSION CONTAINERD
-    part "to $1 on all nodes"
+    part "to $1 on all nodes; every SSH connection is cut amid the last one"
     start_upgrade "$1"
+    wait_begun "${NAMES[-1]}"
+    sleep 2
+    cut_ssh "${NAMES[@]}"
     finish_run
+    say "that run ended with $CODE"
+    if ((CODE != 0)); then
+        start_upgrade "$1"
+        finish_run
+    fi
     expect "exit code of upgrade: $(tail -n 30 "$RUN_OUT")" 0 "$CODE"
     say "$(tail -n 1 "$RUN_OUT"); packets that left so far: $("$SITE" egress)"
     expect "kubelets" "$(all_at "$1")" "$(kubelets)"
