@@ -203,3 +203,4 @@ create 0 "${ARGS[@]}" --network-manifest mine.yaml --image quay.io/x/extra:1
 [[ $(jq -r '.manifests[0].why' k8s-v1.30.2-custom-amd64.lock.json) == "network custom" ]] || fail "why"
 create 2 "${ARGS[@]}" --network flannel --network-manifest mine.yaml
 has err "is one of the release"
+# seen own-chart rendered

@@ -143,6 +143,7 @@ test_install() {
         "$(node w1 cat /root/hooks.txt | paste -sd'|')"
     expect "hook here" "before prove" "$(cat "$WORK/here.txt")"
     grep -q "after addons on w1" "$STATE/log/w1.log" || fail "the hook's output is not in the node's log"
+    seen hooks running
 }
 
 test_use() {
@@ -171,6 +172,10 @@ END
     kubectl get crd httproutes.gateway.networking.k8s.io >/dev/null || fail "no HTTPRoute"
     kubectl delete pod/writer pvc/claim --wait=false >/dev/null
     soon 120 missing pvc claim || fail "the claim is not gone"
+    seen metrics-server running
+    seen local-path running
+    seen gateway-api running
+    seen own-manifest running
 }
 
 test_again() {
@@ -187,6 +192,7 @@ test_newer() {
     install || fail "newer: $(tail -n 40 "$WORK/out")"
     missing -n own configmap old || fail "the old ConfigMap is still there"
     kubectl -n own get configmap new >/dev/null || fail "the new ConfigMap is not there"
+    seen prune running
 }
 
 test_remove() {
@@ -213,6 +219,7 @@ test_remove() {
     refused 0 "${cmd[@]}" --undo gateway-api
     install || fail "after undo: $(tail -n 40 "$WORK/out")"
     kubectl get crd httproutes.gateway.networking.k8s.io >/dev/null || fail "gateway-api did not come back"
+    seen remove-addon running
 }
 
 e2e_begin addons

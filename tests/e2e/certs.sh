@@ -102,6 +102,7 @@ test_killed() {
     good k certs check
     good kinstall --bundle "$BUNDLE" -i "$WORK/hosts.yaml"
     contains "apply behind it" "$(cat "$WORK/out")" "nothing had to be changed"
+    seen certs-renew running
 }
 
 test_kubelets() {
@@ -186,6 +187,7 @@ test_ended() {
     soon 60 ready_as "$READY" || fail "not ready: $(ready_nodes) $(unready_pods)"
     kubectl get configmap kept-too >/dev/null || fail "the object of before is gone"
     good k certs check
+    seen certs-ended running
 }
 
 e2e_begin certs

@@ -95,6 +95,15 @@ test_install() {
     expect "kube-proxy" 2s "$(kubectl -n kube-system get cm kube-proxy -o json | jq -r '.data["config.conf"]' | sed -n 's/.*minSyncPeriod: //p' | sed -n 1p)"
     apply || fail "again: $(tail -n 40 "$WORK/out")"
     contains "second run" "$(cat "$WORK/out")" "nothing had to be changed"
+    seen args running
+    seen volumes running
+    seen feature-gates running
+    seen patches running
+    seen group-kubelet running
+    seen annotations running
+    seen sysctls running
+    seen kube-proxy-config running
+    seen etcd-args running
 }
 
 test_change() {
@@ -113,6 +122,7 @@ test_change() {
     contains "the cluster, for those that join" "$(kubectl -n kube-system get cm kubeadm-config -o json)" 3h0m0s
     apply || fail "again: $(tail -n 40 "$WORK/out")"
     contains "second run" "$(cat "$WORK/out")" "nothing had to be changed"
+    seen changed-settings running
 }
 
 test_bad() {
@@ -124,6 +134,7 @@ test_bad() {
     change 's/no-such-flag: "3"/v: "3"/'
     apply || fail "corrected: $(tail -n 40 "$WORK/out")"
     expect "unready pods" "" "$(unready_pods)"
+    seen refused-argument running
 }
 
 test_bad_kubelet() {
@@ -135,6 +146,7 @@ test_bad_kubelet() {
     change 's/maxPods: -7/maxPods: 41/'
     apply || fail "corrected: $(tail -n 40 "$WORK/out")"
     expect "w1's pods" 41 "$(kubelet_of w1 maxPods)"
+    seen refused-kubelet running
 }
 kubelet_has() { [[ $(kubelet_of "$1" "$2") == "$3" ]]; }
 
@@ -161,6 +173,7 @@ test_ca() {
     expect "for pods" 2 "$(kubectl get cm kube-root-ca.crt -o json | jq -r '.data["ca.crt"]' | grep -c BEGIN)"
     apply || fail "again: $(tail -n 40 "$WORK/out")"
     contains "second run" "$(cat "$WORK/out")" "nothing had to be changed"
+    seen own-ca-requested running
 }
 
 # How many Secrets the key has encrypted; all of them: same.
@@ -195,6 +208,7 @@ test_rotate() {
     expect "kept for old snapshots" 600 "$(stat -c %a "$WORK/$CLUSTER.state/encryption-retired.yaml")"
     apply || fail "again: $(tail -n 40 "$WORK/out")"
     contains "second run" "$(cat "$WORK/out")" "nothing had to be changed"
+    seen encryption-rotate running
 }
 
 e2e_begin custom

@@ -81,6 +81,7 @@ test_families() {
     expect "parts" 2 "$(kubectl get node w1 -o json | jq '.spec.podCIDRs | length')"
     # The certificate has the other family's address too.
     kubectl --server "https://[$(ip6_of cp1)]:6443" --tls-server-name '' get --raw /readyz >/dev/null || fail "the API by IPv6"
+    seen dual-stack running
 }
 
 test_vxlan() {
@@ -88,6 +89,7 @@ test_vxlan() {
     contains "flannel.1" "$(run w1 -- ip -d link show flannel.1)" "dstport 4789" "mtu 1400"
     contains "flannel-v6.1" "$(run w1 -- ip -d link show flannel-v6.1)" "dstport 4789" "mtu 1400"
     contains "pods" "$(run w1 -- ip link show cni0)" "mtu 1400"
+    seen mtu-vxlan-port running
 }
 
 test_proxy() {
@@ -95,6 +97,7 @@ test_proxy() {
     contains "tables" "$(run w1 -- nft list tables)" "ip kube-proxy" "ip6 kube-proxy"
     ! run w1 -- sh -c 'iptables-save | grep KUBE-SERVICES' || fail "iptables has rules of kube-proxy"
     expect "after a boot" nf_tables "$(run w1 -- grep -x nf_tables /etc/modules-load.d/kpack.conf)"
+    seen kube-proxy-nftables running
 }
 
 ask_dns() { kubectl exec ask -- /knode probe-client --dns "$1"; }
@@ -111,6 +114,8 @@ test_dns() {
     expect "foreign" "false true" "$(ask_dns example.org | jq -r '.dns[0] | "\(.ok) \(.seconds < 4)"' || true)"
     expect "CoreDNS on" 2 "$(kubectl -n kube-system get pods -l k8s-app=kube-dns -o json | jq '[.items[].spec.nodeName] | unique | length')"
     kubectl delete pod ask --now >/dev/null
+    seen no-dns running
+    seen dns-hosts running
 }
 
 test_firewall() {
@@ -125,6 +130,7 @@ test_firewall() {
     soon 60 run w1 -- /usr/local/libexec/kpack/firewall check || fail "a reboot took the rules away"
     sleep 15 # until then the API server may not know yet that it was away
     soon 120 all_well || fail "after a reboot: $(ready_nodes) $(unready_pods)"
+    seen firewall-nftables running
 }
 
 all_well() { [[ $(ready_nodes) == "cp1=True w1=True" ]] && no_unready_pods; }
@@ -143,6 +149,7 @@ test_cache() {
     part "the nodes' DNS cache, as it would be applied, is taken by the API server"
     kubectl apply --dry-run=server -f "$TOP/tests/data/rendered/node-local-dns.yaml" >"$WORK/out" 2>&1 || fail "$(cat "$WORK/out")"
     contains "dry run" "$(cat "$WORK/out")" "daemonset.apps/node-local-dns" "service/kube-dns-upstream"
+    seen node-local-dns validated
 }
 
 test_reset() {
@@ -168,6 +175,7 @@ test_ip6_alone() {
     with_all >"$WORK/out" 2>&1 || fail "again: $(tail -n 40 "$WORK/out")"
     contains "second run" "$(cat "$WORK/out")" "nothing had to be changed"
     expect "packets that left" 0 "$("$SITE" egress)"
+    seen ipv6-alone running
 }
 
 # Real firewalld and ufw, as Debian has them: SSH is let in, all else is not.
@@ -188,6 +196,8 @@ test_other_firewalls() {
     expect "ufw" "ufw allow 22/tcp" "$(run w1 -- ufw show added | sed -n '2,$p')"
     contains "ufw stays on" "$(run w1 -- ufw status)" "Status: active"
     expect "firewalld" "running " "$(run cp1 -- sh -c 'firewall-cmd --state; ls /etc/firewalld/policies /etc/firewalld/ipsets | grep kpack' 2>/dev/null | tr '\n' ' ')"
+    seen firewall-firewalld running
+    seen firewall-ufw running
 }
 
 e2e_begin dualstack

@@ -81,6 +81,7 @@ test_external() {
     part "again: nothing changes"
     good apply
     contains "second run" "$(cat "$WORK/out")" "nothing had to be changed"
+    seen etcd-external running
 }
 
 test_scheduled() {
@@ -94,6 +95,7 @@ test_scheduled() {
     "$SITE" run e1 -- sh -c 'cd /var/lib/kpack-etcd-backup && for f in *.db; do etcdutl snapshot status "$f" >/dev/null && [ "$(cat "$f.sha256")" = "$(sha256sum <"$f" | cut -d" " -f1)" ] || exit 1; done' ||
         fail "a snapshot is not what it says"
     "$SITE" run e1 -- systemctl is-enabled --quiet kpack-etcd-backup.timer || fail "the timer is not enabled"
+    seen etcd-timer running
 }
 
 test_backup() {
@@ -117,6 +119,7 @@ test_backup() {
     refused 2 k etcd restore "$WORK/one.db"
     contains "not confirmed" "$OUTPUT" --yes
     expect "keys after all that" "$(wanted_keys $((KEYS + 5)))" "$(read_keys)"
+    seen etcd-backup running
 }
 
 # As the process that runs has it.
@@ -166,6 +169,7 @@ test_restore() {
     expect "keys" "$(wanted_keys $((KEYS + 2)))" "$(read_keys)"
     kubectl rollout restart -n kube-system deployment/coredns >/dev/null
     kubectl rollout status -n kube-system deployment/coredns --timeout=120s >/dev/null || fail "CoreDNS does not come back"
+    seen etcd-restore running
 }
 
 test_defrag() {
@@ -193,6 +197,7 @@ test_workers() {
     good k remove w1 --yes
     expect "nodes" "cp1=True" "$(ready_nodes)"
     ! "$SITE" run w1 -- sh -c 'command -v kubelet || test -e /var/lib/kpack || test -e /etc/kubernetes' || fail "w1 is not clean"
+    seen add-remove running
 }
 
 test_dead_member() {
@@ -218,6 +223,7 @@ test_dead_member() {
     expect "members" "cp1=healthy e1=healthy e2=healthy" "$(members)"
     expect "the API server's endpoints" "https://10.77.0.11:2379,https://10.77.0.21:2379,https://10.77.0.22:2379" "$(api_servers_etcd)"
     expect "keys" "$(wanted_keys $((KEYS + 2)))" "$(read_keys)"
+    seen dead-member running
 }
 
 test_stacked() {

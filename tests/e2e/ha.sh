@@ -90,6 +90,8 @@ test_addresses() {
         "$SITE" exec -- sh -c "$(printf '%q ' "$PREFIX/libexec/kpack/$ARCH/kinstall") kubectl -i '$WORK/hosts.yaml' -- create --dry-run=server --validate=strict -f -" \
             <"$TOP/tests/data/rendered/$node.yaml" >/dev/null || fail "$node.yaml is refused"
     done
+    seen haproxy running
+    seen kube-vip validated
 }
 
 answers_on() { [[ $("$SITE" run "$1" -- curl -s --max-time 2 --cacert /etc/kubernetes/pki/ca.crt "https://$CLUSTER.kpack.internal:6443/readyz") == ok ]]; }
@@ -171,6 +173,7 @@ test_power() { # NODE
         soon 30 mirrors_as_placed "$node" || fail "on $node the order of the mirrors did not come back"
     done
     kube get configmap "without-$off" >/dev/null || fail "what was written is gone"
+    seen ha-power running
 }
 
 member_is_back() { [[ $(member_names "$1") == "cp1 cp2 cp3" ]] && answers_on "$1"; }

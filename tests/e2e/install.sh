@@ -102,6 +102,7 @@ test_reboot() {
     expect "packets that left: $("$SITE" egress detail)" 0 "$("$SITE" egress)"
     expect "the plugin's API" "$CLUSTER.kpack.internal" "$(kubectl -n kube-flannel get daemonset kube-flannel-ds -o json |
         jq -r '[.spec.template.spec | (.containers + .initContainers)[].env[] | select(.name == "KUBERNETES_SERVICE_HOST").value] | unique | join(" ")')"
+    seen reboot running
 }
 
 test_install() {
@@ -133,6 +134,8 @@ test_install() {
     for node in "${NODES[@]}"; do
         ! grep -qF "$PASSWORD" <<<"$("$SITE" run "$node" -- sh -c 'cat /proc/[0-9]*/cmdline | tr "\0" " "')" || fail "the password is in argv on $node"
     done
+    seen flannel running
+    seen kube-proxy-iptables running
 }
 
 test_again() {
@@ -153,6 +156,8 @@ test_again() {
     part "status"
     without_bundle status >"$WORK/status.out" 2>&1 || fail "status: $(cat "$WORK/status.out")"
     expect "Ready in status" 3 "$(grep -cw Ready "$WORK/status.out")"
+    seen run-again running
+    seen plan running
 }
 
 # The node's own keys among labels, and its taints: "cp1 zone=a taints: key:effect".
@@ -181,6 +186,7 @@ test_marks() {
     expect "cp1" "taints: $role" "$(marks cp1)"
     with_all >"$WORK/marks.out" 2>&1 || fail "apply: $(tail -n 40 "$WORK/marks.out")"
     contains "once more" "$(cat "$WORK/marks.out")" "nothing had to be changed"
+    seen labels-taints running
 }
 
 test_reset() {
@@ -205,6 +211,7 @@ test_reset() {
     fetch_kubectl
     expect "nodes" "cp1=True w1=True w2=True" "$(ready_nodes)"
     expect "packets that left: $("$SITE" egress detail)" 0 "$("$SITE" egress)"
+    seen reset running
 }
 
 e2e_begin install

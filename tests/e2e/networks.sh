@@ -107,6 +107,9 @@ test_install() {
     expect "report: network policy" "true true" "$(jq -r '.checks[] | select(.name == "network policy") | "\(.ok) \(.enforced)"' "$WORK/$CLUSTER.state/report.json")"
     expect "report: second interface" "true" "$(jq -r '.checks[] | select(.name == "second interface").ok' "$WORK/$CLUSTER.state/report.json")"
     expect "packets that left: $("$SITE" egress detail)" 0 "$("$SITE" egress)"
+    seen cilium running
+    seen multus running
+    seen network-policy running
 }
 
 # A pod that stays, of an image with a shell: pod NAMESPACE NAME [ANNOTATION]
@@ -162,6 +165,8 @@ END
     kubectl wait --for=condition=Ready pod/attached -n open --timeout=120s
     contains "net1" "$(inside open attached ip -4 -o addr show dev net1)" "10.77.0.201/24"
     kubectl delete namespace open vault --timeout=120s
+    seen isolated running
+    seen second-interface running
 }
 
 test_again() {
@@ -189,6 +194,7 @@ test_calico() {
     contains "dry run" "$(cat "$WORK/out")" "daemonset.apps/calico-node serverside-applied (server dry run)" \
         "deployment.apps/calico-kube-controllers serverside-applied (server dry run)"
     say "$(grep -c 'server dry run' "$WORK/out") objects"
+    seen calico validated
 }
 
 # What a network leaves on a node, for comparing.

@@ -91,6 +91,8 @@ test_install() {
     contains "w1" "$(runtime_of w1)" containerd://2.1
     good k_verb plan
     contains "a second run" "$(cat "$WORK/out")" "everything is as it should be"
+    seen containerd-1.7 running
+    seen containerd-2.1 running
 }
 
 test_operator() {
@@ -107,6 +109,8 @@ test_operator() {
         contains "nerdctl images on $node" "$(on "$node" 'nerdctl images')" registry.k8s.io/pause
         contains "nerdctl info on $node" "$(on "$node" 'nerdctl info')" systemd overlayfs
     done
+    seen crictl running
+    seen nerdctl running
 }
 
 test_registry() {
@@ -131,6 +135,8 @@ test_registry() {
         ! on "$node" "journalctl --no-pager | grep -F -e '$PASSWORD' -e '$(printf '%s:%s' "$USER_NAME" "$PASSWORD" | base64 -w0)'" || fail "the password is in the journal of $node"
     done
     ! grep -rF -e "$PASSWORD" -e "$(printf '%s:%s' "$USER_NAME" "$PASSWORD" | base64 -w0)" "$WORK/$CLUSTER.state" || fail "the password is in the state folder"
+    seen registry-basic running
+    seen proxy running
 }
 
 test_restart() {
@@ -164,6 +170,7 @@ test_change() {
     soon 90 runs again-w1 || fail "again-w1: $(kubectl describe pod again-w1 | tail -n 15)"
     good k_verb runtime --plan
     contains "then" "$(cat "$WORK/out")" "every node has the runtime"
+    seen runtime-change running
 }
 
 e2e_begin runtimes

@@ -102,6 +102,7 @@ test_install() {
     fetch_kubectl
     expect "nodes" "node1 node2" "$(kubectl get nodes -o json | jq -r '[.items[].metadata.name] | join(" ")')"
     expect "label" a "$(kubectl get node node2 -o json | jq -r .metadata.labels.zone)"
+    seen kubespray running
 }
 
 test_pods() {
@@ -110,6 +111,8 @@ test_pods() {
     refused 1 kubectl -n shop run bad --image docker.io/library/none:1 --privileged
     contains "privileged" "$OUTPUT" "violates PodSecurity" baseline
     expect "seccomp" true "$(node sh -c "grep -o 'seccompDefault: true' /var/lib/kubelet/config.yaml" | sed 's/.*: //')"
+    seen pod-security running
+    seen seccomp running
 }
 
 test_secrets() {
@@ -121,6 +124,7 @@ test_secrets() {
     node grep -rqa "/registry/secrets/shop/pass" /var/lib/etcd/member || fail "the Secret is not in etcd at all"
     expect "mode" "600 root" "$(node stat -c '%a %U' /etc/kubernetes/kpack/encryption.yaml)"
     expect "mode here" 600 "$(stat -c %a "$WORK/$CLUSTER.state/encryption.yaml")"
+    seen encryption running
 }
 
 test_audit() {
@@ -128,6 +132,7 @@ test_audit() {
     node cat /var/log/kubernetes/audit/audit.log >"$WORK/audit.log"
     expect "who" kubernetes-admin "$(jq -r 'select(.verb == "create" and .objectRef.resource == "secrets" and .objectRef.name == "pass") | .user.username' "$WORK/audit.log")"
     ! grep -q "$(printf nightingale | base64)\|nightingale" "$WORK/audit.log" || fail "a Secret is in the audit log"
+    seen audit-log running
 }
 
 test_roles() {
@@ -150,6 +155,7 @@ test_roles() {
     as_role "$WORK/admin.conf" delete configmap -n shop a >/dev/null || fail "the admin cannot"
     expect "requests left behind" 0 "$(kubectl get csr -o json | jq '[.items[] | select(.metadata.name | startswith("kpack-"))] | length')"
     refused 2 kinstall kubeconfig -i "$INVENTORY" --key "$PUB" --role king --user ann
+    seen roles running
 }
 
 test_doors() {
@@ -161,6 +167,9 @@ test_doors() {
     refused 1 kubectl get --raw /debug/pprof/
     refused 1 "$SITE" exec -- sh -c 'echo | openssl s_client -tls1_1 -connect 10.77.0.11:6443 -cipher "ALL:@SECLEVEL=0"'
     expect "kubelet" 401 "$("$SITE" exec -- curl -sk -o /dev/null -w '%{http_code}' https://10.77.0.12:10250/pods)"
+    seen anonymous running
+    seen tls running
+    seen profiling running
 }
 
 test_cis() {
@@ -172,6 +181,7 @@ test_cis() {
     refused 1 kinstall status --cis --json -i "$INVENTORY" --key "$PUB"
     expect "what failed" "4.1.5 node2 644 root:root" "$(jq -r 'select(.checks) | .checks[] | select(.ok | not) | "\(.id) \(.failures[0].node) \(.failures[0].found)"' <<<"$OUTPUT")"
     "$SITE" run node2 -- chmod 600 /etc/kubernetes/kubelet.conf
+    seen cis running
 }
 
 test_again() {

@@ -99,4 +99,5 @@ unpack "$WORK/two.tar.zst"
 [[ -s $WORK/open/nodes/w1/unreachable.txt && -s $WORK/open/cluster/unreachable.txt && -s $WORK/open/nodes/cp1/journal-kubelet.txt ]] ||
     fail "not what was wanted: $(find "$WORK/open" -type f)"
 holds_no_secret
+seen support running
 part end

@@ -205,6 +205,7 @@ test_back() {
     [[ $BROKEN != cp1 ]] || expect "the API server of cp1" "$old" "$(control_version cp1)"
     expect "cordoned" "" "$(kubectl get nodes -o json | jq -r '.items[] | select(.spec.unschedulable) | .metadata.name')"
     mend_kubelet "$BROKEN"
+    seen rollback running
 }
 
 test_to() { # VERSION CONTAINERD
@@ -232,6 +233,7 @@ test_to() { # VERSION CONTAINERD
     expect "changes" 0 "$(jq .changes "$WORK/again.json")"
     refused 1 kinstall upgrade --bundle "$BUNDLE" -i "$WORK/hosts.yaml" --allow-downgrade "$(kpack inspect --key "$PUB" --json "$BUNDLE" | jq -r .serial)"
     contains "a downgrade" "$OUTPUT" "newer than the bundle's"
+    seen upgrade running
 }
 
 test_load() {

@@ -16,6 +16,9 @@ ARCH=$(dpkg --print-architecture 2>/dev/null || echo amd64)
 PATH=$PREFIX/bin:$PREFIX/libexec/kpack/$ARCH:$PATH
 export PATH
 
+# As ./check names it: the script, and the part of it that was asked for.
+E2E_PART=${0##*/}
+E2E_PART=${E2E_PART%.sh}${1:+_$1}
 PART=start PART_STARTED=$EPOCHREALTIME PASSED=0
 UPSTREAM_STARTED='' WORK=${WORK:-} E2E_NAME=''
 
@@ -42,6 +45,17 @@ part() {
         PASSED=$((PASSED + 1))
     fi
     PART=$1 PART_STARTED=$EPOCHREALTIME
+}
+
+# The feature of tests/features.txt was just proved: it counts where the whole run passes.
+seen() { # ID running|validated|rendered
+    printf '%s %s\n' "$1" "$2" >>"$WORK/.features"
+}
+
+keep_seen() {
+    mkdir -p "$TOP/build/features"
+    rm -f "$TOP/build/features/$E2E_PART"
+    [[ ! -f $WORK/.features ]] || sort -u "$WORK/.features" >"$TOP/build/features/$E2E_PART"
 }
 
 expect() { # WHAT WANTED GOT
@@ -103,7 +117,7 @@ e2e_end() {
     trap '' INT TERM
     ((status == 0)) || printf 'FAIL in: %s\n' "$PART" >&2
     for job in $(jobs -p); do kill "$job" 2>/dev/null || true; done
-    if ((status != 0)); then keep_logs; fi
+    if ((status != 0)); then keep_logs; else keep_seen; fi
     if ((status != 0)) && [[ -n ${KPACK_E2E_KEEP:-} ]]; then
         echo "left as it is (KPACK_E2E_KEEP): $WORK, site $KPACK_LAB_SITE" >&2
     else

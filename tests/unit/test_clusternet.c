@@ -88,6 +88,7 @@ Test(clusternet, kubeadm_of_both_families)
     check_golden("init-dual.yaml", text);
 }
 
+/* seen kube-proxy-ipvs rendered */
 Test(clusternet, kube_proxy_modes)
 {
     static const struct {
@@ -242,6 +243,8 @@ Test(clusternet, firewall_of_nftables)
     }
 }
 
+/* seen firewall-firewalld rendered */
+/* seen firewall-ufw rendered */
 Test(clusternet, firewall_of_firewalld_and_ufw)
 {
     static const char *const api[] = {"10.1.0.0/16", "fd01::/64"};

@@ -324,6 +324,9 @@ Test(runtime, credentials)
     cr_expect_null(s.registries[0].password);
 }
 
+/* seen crio rendered */
+/* seen crun rendered */
+/* seen selinux rendered */
 Test(runtime, crio_configuration)
 {
     struct sample s;

@@ -299,6 +299,7 @@ Test(steps, containerd_configs)
         kp_auto(kp_vars) vars = kp_vars_new();
         kp_auto_free char *text = NULL;
         kp_auto_free char *name = kp_asprintf("containerd-v%u.toml", v);
+        /* seen containerd-2.3 rendered */
         struct kp_err err = KP_ERR_INIT;
         kp_vars_set(vars, "pause", "registry.k8s.io/pause:3.9");
         kp_vars_set(vars, "oci", "runc");
