@@ -17,6 +17,7 @@
 #include <stdlib.h>
 
 #define SIGNERS_MAX 512
+#define WHO_MAX 128 /* that a node takes */
 #define FRONT_FILE "bundle.front"
 
 struct kp_open_site {
@@ -219,9 +220,10 @@ static int open_audit(struct kp_open_site *open, struct kp_err *err)
                        kp_colour_off(stderr), note);
     open->site.audit = open->audit;
     json_t *members =
-        json_pack("{s:s, s:s, s:s, s:o, s:O?, s:o}", "who", who, "kinstall", KP_VERSION, "cluster",
-                  open->inventory->cluster, "bundle", bundle_json(open->site.manifest), "signers",
-                  open->signed_by, "policy", kp_policy_json(&open->policy, &open->options->keys));
+        json_pack("{s:s, s:s, s:s, s:o, s:O?, s:o, s:s*}", "who", who, "kinstall", KP_VERSION,
+                  "cluster", open->inventory->cluster, "bundle", bundle_json(open->site.manifest),
+                  "signers", open->signed_by, "policy",
+                  kp_policy_json(&open->policy, &open->options->keys), "found", note);
     if (kp_audit_log_add(open->audit, "run", members, err) < 0)
         return -1;
     return kp_audit_log_keep_head(open->audit, err);
@@ -445,9 +447,12 @@ void kp_site_choose_first(struct kp_open_site *open, const char *except)
 
 int kp_site_lock_nodes(struct kp_open_site *open, struct kp_err *err)
 {
-    char who[256];
-    const char *user = getenv("USER");
-    snprintf(who, sizeof(who), "kinstall by %s", user ? user : "?");
+    char who[WHO_MAX];
+    kp_auto_free char *by = kp_audit_who();
+    snprintf(who, sizeof(who), "kinstall by %s", by);
+    for (char *c = who; *c; c++)
+        if (*c < 0x20 || *c > 0x7e)
+            *c = '?'; // the node takes plain text
     for (size_t i = 0; i < open->site.node_count; i++) {
         struct kp_site_node *node = &open->site.nodes[i];
         if (node->failed)

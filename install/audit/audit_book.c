@@ -2,6 +2,8 @@
 /* Reading the audit log: every record taken into one picture of the site. */
 #include "install/audit/audit_log.h"
 
+#include "install/audit/audit_acknowledge.h"
+
 #include "bundle/spki.h"
 #include "core/file.h"
 
@@ -17,6 +19,7 @@ void kp_audit_book_release(struct kp_audit_book *book)
     json_decref(book->runs);
     json_decref(book->nodes);
     json_decref(book->problems);
+    json_decref(book->acknowledged);
     *book = (struct kp_audit_book){0};
 }
 
@@ -69,11 +72,11 @@ static json_t *node_of(struct kp_audit_book *book, const char *name)
     return node;
 }
 
-static void take_run(struct kp_audit_book *book, const json_t *record, uint64_t line)
+static void take_into(json_t *list, const json_t *record, uint64_t line)
 {
-    json_t *run = json_copy((json_t *)(uintptr_t)record);
-    json_object_set_new(run, "line", json_integer((json_int_t)line));
-    json_array_append_new(book->runs, run);
+    json_t *one = json_copy((json_t *)(uintptr_t)record);
+    json_object_set_new(one, "line", json_integer((json_int_t)line));
+    json_array_append_new(list, one);
 }
 
 static void take_end(struct kp_audit_book *book, const json_t *record)
@@ -202,10 +205,13 @@ int kp_audit_book_take(void *user, const json_t *record, struct kp_slice line,
         book->nodes = json_object();
         book->runs = json_array();
         book->problems = json_array();
+        book->acknowledged = json_array();
     }
     keep_digest(book, head);
     if (strcmp(type, "run") == 0)
-        take_run(book, record, head->count);
+        take_into(book->runs, record, head->count);
+    else if (strcmp(type, "acknowledged") == 0)
+        take_into(book->acknowledged, record, head->count);
     else if (strcmp(type, "end") == 0)
         take_end(book, record);
     else if (strcmp(type, "node") == 0)
@@ -242,6 +248,7 @@ int kp_audit_book_read(struct kp_audit_book *out, const char *state_folder, bool
     book.nodes = json_object();
     book.runs = json_array();
     book.problems = json_array();
+    book.acknowledged = json_array();
     if (kp_chain_read(path, kp_audit_book_take, &book, &book.chain, err) < 0 ||
         read_kept_head(&book, state_folder, err) < 0)
         return -1;
@@ -251,6 +258,7 @@ int kp_audit_book_read(struct kp_audit_book *out, const char *state_folder, bool
         (kept && book.digest_count == book.chain.head.count &&
          !kp_digest_equal(&book.digests[kept - 1], &book.kept.digest)))
         book.cut = true;
+    kp_audit_forgive_book(&book);
     *out = book;
     book = (struct kp_audit_book){0};
     return 0;

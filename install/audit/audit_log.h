@@ -4,7 +4,7 @@
  * what each node says was placed on it. docs/security.md describes its records: "run" and "end"
  * (who, when, which bundle, accepted by which keys under which policy), "node" (its key), "placed"
  * (the signed line of the node's own log, exactly as it came), "seen" (files that the cluster's own
- * programs made), "removed".
+ * programs made), "removed", "acknowledged" (what somebody owned up to: audit_acknowledge.c).
  *
  * The chain shows an edited line; a log that was cut short is shown by audit.head beside it and by
  * the nodes, which write its head into their own logs at the end of each run.
@@ -26,6 +26,7 @@ struct kp_audit_book {
     json_t *nodes; /* name -> {"key", "count", "digest", "files": {path: placed + "line"}, "seen":
                       {path: {sha256, mode, …, "line", "was"}}} */
     json_t *problems;          /* [{"line", "text"}]: signatures, gaps in a node's lines */
+    json_t *acknowledged;      /* [the "acknowledged" records, each with its "line"] */
     bool check;                /* signatures are to be verified */
     struct kp_chain_head kept; /* of audit.head; count 0 where it is not there */
     bool cut;                  /* audit.head knows of lines that are not there, or others */

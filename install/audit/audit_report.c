@@ -58,8 +58,9 @@ json_t *kp_audit_report(const struct kp_audit_book *book, const char *state_fold
         "state", state_of(book), "lines", (json_int_t)book->chain.head.count, "kept_lines",
         (json_int_t)book->kept.count, "head", kp_digest_hex(&book->chain.head.digest).hex,
         "torn_bytes", (json_int_t)book->chain.torn, "problems", problems_of(book));
-    return json_pack("{s:s, s:s, s:o, s:O, s:o}", "kind", "kpack.audit/v1", "cluster", cluster,
-                     "log", log, "runs", book->runs, "nodes", nodes_of(book));
+    return json_pack("{s:s, s:s, s:o, s:O, s:O, s:o}", "kind", "kpack.audit/v1", "cluster", cluster,
+                     "log", log, "acknowledged", book->acknowledged, "runs", book->runs, "nodes",
+                     nodes_of(book));
 }
 
 static void print_log(const json_t *log, FILE *out)
@@ -83,6 +84,18 @@ static void print_log(const json_t *log, FILE *out)
                 text_of(problem, "text"), kp_colour_off(out));
     if (json_integer_value(json_object_get(log, "torn_bytes")))
         fprintf(out, "  its last line was being written when a run was ended: no tampering\n");
+}
+
+static void print_acknowledged(const json_t *list, FILE *out)
+{
+    size_t i;
+    const json_t *one;
+    json_array_foreach(list, i, one)
+    {
+        size_t n = json_array_size(json_object_get(one, "what"));
+        fprintf(out, "owned up  %s by %s to %zu finding%s: %s\n", text_of(one, "time"),
+                text_of(one, "who"), n, n == 1 ? "" : "s", text_of(one, "reason"));
+    }
 }
 
 static void name_signers(struct kp_buf *buf, const json_t *run)
@@ -178,6 +191,7 @@ void kp_audit_print(const json_t *report, FILE *out)
                     ? "it was signed"
                     : "its manifest says; NOBODY TRUSTED SIGNED IT");
     print_log(json_object_get(report, "log"), out);
+    print_acknowledged(json_object_get(report, "acknowledged"), out);
     print_runs(json_object_get(report, "runs"), out);
     if (checked) {
         print_checked(checked, out);

@@ -250,6 +250,30 @@ test_lost() {
     contains "lines that are lost" "$OUTPUT" "the node was told of line" "it is not there"
 }
 
+# What cannot be had back is owned up to, once, by name; it stands in every audit, and nothing else is forgiven.
+test_acknowledge() {
+    part "audit acknowledge: who and why, in the log; the audit is green again, and says so"
+    local lines
+    lines=$(wc -l <"$(log)")
+    refused 2 with_all audit acknowledge --yes
+    contains "no reason" "$OUTPUT" --reason
+    refused 2 with_all audit acknowledge --reason "the disk of the admin host died"
+    contains "not confirmed" "$OUTPUT" --yes
+    refused 1 with_all audit --nodes
+    with_all audit acknowledge --reason "the disk of the admin host died" --yes >"$WORK/out" 2>&1 || fail "$(tail -n 30 "$WORK/out")"
+    contains "acknowledge" "$(cat "$WORK/out")" "the node was told of line" "acknowledged"
+    with_all audit --nodes >"$WORK/out" 2>&1 || fail "not green: $(cat "$WORK/out")"
+    contains "audit" "$(cat "$WORK/out")" "owned up" "the disk of the admin host died" "0 differences"
+    expect "who" "$(id -un)@$(hostname)" "$(jq -r 'select(.type == "acknowledged") | .who' "$(log)")"
+    with_all audit acknowledge --reason again --yes >"$WORK/out" 2>&1 || fail "$(cat "$WORK/out")"
+    contains "again" "$(cat "$WORK/out")" "nothing to acknowledge"
+    part "what is lost after that is red again"
+    sed -i "$((lines + 1)),\$d" "$(log)"
+    with_all >"$WORK/out" 2>&1 || fail "$(tail -n 30 "$WORK/out")"
+    refused 1 with_all audit --nodes
+    contains "lost again" "$OUTPUT" "the node was told of line"
+}
+
 placed_on_cp1() { jq -r 'select(.type == "placed" and .node == "cp1") | .placed | fromjson | .path // empty' "$(log)" | sort -u; }
 
 e2e_begin audit
@@ -261,4 +285,5 @@ test_mirror
 test_nodes
 test_logs
 test_lost
+test_acknowledge
 part end
