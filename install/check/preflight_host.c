@@ -3,6 +3,7 @@
 #include "install/kernel.h"
 #include "install/check/preflight_rules.h"
 #include "install/check/space.h"
+#include "install/steps/common.h"
 #include "install/steps/proxy.h"
 #include "manifests/packages.h"
 
@@ -16,6 +17,7 @@
 #define FREE_PERCENT 15
 #define CLOCK_WARN_S 1.0
 #define CLOCK_ERROR_S 5.0
+#define CGROUP2_SINCE 135 /* KEP-5573: kubelet and kubeadm refuse cgroup v1 unless told not to */
 
 static bool is_control_plane(const struct kp_look *look)
 {
@@ -67,11 +69,36 @@ static bool lists(const json_t *list, const char *word)
     return false;
 }
 
+static bool may_use_cgroup1(const struct kp_look *look)
+{
+    const struct kp_inventory *inventory = look->site->inventory;
+    const struct kp_node *node = look->node->node;
+    const struct kp_pair *said = kp_pair_find(node->kubelet, node->kubelet_count, "failCgroupV1");
+    if (!said)
+        said = kp_pair_find(inventory->kubernetes.kubelet, inventory->kubernetes.kubelet_count,
+                            "failCgroupV1");
+    return said && strcmp(said->value, "false") == 0 && is_ignored(look, "SystemVerification");
+}
+
+static void check_cgroup_version(const struct kp_look *look, const json_t *cgroup)
+{
+    if (kp_fact_number(cgroup, "version") != 1 || kp_minor(look->site) < CGROUP2_SINCE ||
+        look->node->node->roles == KP_ROLE_ETCD || may_use_cgroup1(look))
+        return;
+    kp_found(look, KP_LEVEL_ERROR, "cgroups",
+             "boot it with cgroup v2 (kernel command line: systemd.unified_cgroup_hierarchy=1); as "
+             "long as Kubernetes has it: kubernetes.kubelet: {failCgroupV1: false} and "
+             "kubernetes.ignore_preflight: [SystemVerification]",
+             "it has cgroup v1: kubelets of Kubernetes %s do not start on it",
+             look->site->manifest->kubernetes);
+}
+
 void kp_rule_cgroups(const struct kp_look *look)
 {
     static const char *const needed[] = {"cpu", "memory", "pids"};
-    const json_t *controllers =
-        json_object_get(json_object_get(look->kernel, "cgroup"), "controllers");
+    const json_t *cgroup = json_object_get(look->kernel, "cgroup");
+    const json_t *controllers = json_object_get(cgroup, "controllers");
+    check_cgroup_version(look, cgroup);
     for (size_t i = 0; i < KP_COUNT(needed); i++)
         if (!lists(controllers, needed[i]))
             kp_found(look, KP_LEVEL_ERROR, "cgroups",

@@ -43,7 +43,8 @@ static json_t *facts(void)
 
 static void set_scene(struct scene *s)
 {
-    *s = (struct scene){.manifest = {.arches = arches, .programs = programs}};
+    *s = (struct scene){
+        .manifest = {.arches = arches, .programs = programs, .kubernetes = "v1.30.14"}};
     s->inventory.cluster = "demo";
     s->inventory.kubernetes.pods = "10.233.64.0/18";
     s->inventory.kubernetes.services = "10.233.0.0/18";
@@ -164,6 +165,45 @@ Test(preflight, each_flaw_is_found_and_named)
         cr_assert_eq(findings.items[0].level, table[i].level, "case %zu", i);
         cr_assert_not_null(strstr(findings.items[0].text, table[i].say), "case %zu: %s", i,
                            findings.items[0].text);
+        end_scene(&s);
+    }
+}
+
+/* kubelet and kubeadm each refuse it, and each has to be told. */
+Test(preflight, cgroup_v1_ends_with_kubernetes_1_35)
+{
+    static struct kp_pair no = {"failCgroupV1", "false"}, yes = {"failCgroupV1", "true"};
+    static const char *ignored[] = {"SystemVerification", NULL};
+    static const struct {
+        const char *kubernetes;
+        unsigned version;
+        struct kp_pair *cluster, *node;
+        const char **ignore;
+        bool refused;
+    } table[] = {
+        {"v1.34.11", 1, NULL, NULL, no_names, false}, {"v1.35.0", 2, NULL, NULL, no_names, false},
+        {"v1.35.0", 1, NULL, NULL, no_names, true},   {"v1.36.4", 1, NULL, NULL, ignored, true},
+        {"v1.36.4", 1, &no, NULL, no_names, true},    {"v1.36.4", 1, &no, NULL, ignored, false},
+        {"v1.36.4", 1, NULL, &no, ignored, false},    {"v1.36.4", 1, &no, &yes, ignored, true},
+    };
+    for (size_t i = 0; i < KP_COUNT(table); i++) {
+        struct scene s;
+        kp_auto_value(kp_findings) findings = {0};
+        set_scene(&s);
+        s.manifest.kubernetes = table[i].kubernetes;
+        s.inventory.kubernetes.kubelet = table[i].cluster;
+        s.inventory.kubernetes.kubelet_count = table[i].cluster != NULL;
+        s.inventory.kubernetes.ignore_preflight = table[i].ignore;
+        s.nodes[0].kubelet = table[i].node;
+        s.nodes[0].kubelet_count = table[i].node != NULL;
+        json_t *cgroup = json_object_get(
+            json_object_get(json_object_get(s.site_nodes[0].facts, "kernel"), "cgroup"), "version");
+        json_integer_set(cgroup, table[i].version);
+        look(&s, kp_rule_cgroups, &findings);
+        cr_assert_eq(findings.errors, table[i].refused ? 1 : 0, "case %zu", i);
+        if (table[i].refused)
+            cr_expect(strstr(findings.items[0].text, table[i].kubernetes), "case %zu: %s", i,
+                      findings.items[0].text);
         end_scene(&s);
     }
 }
