@@ -25,8 +25,9 @@ struct kp_site_node {
     bool failed; /* its line has stopped; failure says why */
     struct kp_err failure;
     char *failed_step;
-    json_t *record; /* the node's own record, as read at the start of the run */
-    size_t changes; /* that this run made, or would make in a dry run */
+    json_t *record;       /* the node's own record, as read at the start of the run */
+    size_t changes;       /* that this run made, or would make in a dry run */
+    time_t kubelet_since; /* by the node's clock: this run restarted its kubelet; 0: it did not */
 };
 struct kp_site_base { /* a base of the delta that is applied (install/audit/holdings.h) */
     const struct kp_bundle *file;      /* given by --base, or NULL */

@@ -96,6 +96,16 @@ static void judge_pressure(const json_t *node, json_t *failures)
     }
 }
 
+/* Ready, and said by the kubelet that runs now: one that was restarted may not have spoken yet. */
+static bool is_ready(const struct kp_site_node *node, const json_t *found)
+{
+    const json_t *ready = condition(found, "Ready");
+    const char *heard = json_string_value(json_object_get(ready, "lastHeartbeatTime"));
+    time_t when;
+    return is_true(ready) && (!node->kubelet_since ||
+                              (heard && kp_parse_utc(heard, &when) && when >= node->kubelet_since));
+}
+
 static json_t *judge_nodes(const struct kp_site *site, const json_t *list)
 {
     json_t *failures = json_array();
@@ -110,7 +120,7 @@ static json_t *judge_nodes(const struct kp_site *site, const json_t *list)
         }
         if (!found)
             json_array_append_new(failures, json_sprintf("%s is not a member", name));
-        else if (!is_true(condition(found, "Ready")))
+        else if (!is_ready(&site->nodes[i], found))
             json_array_append_new(failures, json_sprintf("%s is not Ready: %s", name,
                                                          message_of(condition(found, "Ready"))));
         else

@@ -252,11 +252,13 @@ int kp_place_kubelet_auths(struct kp_site *site, struct kp_site_node *node, stru
     if (json_object_size(all) == 1 && !json_object_size(json_object_get(all, "auths")))
         return kp_place_removed(site, node, KUBELET_AUTH, NULL, err);
     char *text = kp_json_dump(all, true);
-    bool changed = false;
+    bool changed = false, configured;
     int result = kp_place_secret(site, node, KUBELET_AUTH, text, &changed, err);
     kp_secret_free(text);
     if (result < 0 || !changed)
         return result;
-    // It reads the file anew only after some minutes.
-    return kp_place_unit(site, node, "kubelet.service", KP_UNIT_RESTART, NULL, err);
+    if (kp_have_file(node, "/var/lib/kubelet/config.yaml", &configured, err) < 0)
+        return -1;
+    // One that runs reads the file anew only after some minutes.
+    return configured ? kp_restart_kubelet(site, node, err) : 0;
 }

@@ -7,7 +7,7 @@
 /* certs.d of containerd, or registries.conf.d, policy and CAs of CRI-O. */
 KP_CHECK int kp_place_pulls(struct kp_site *site, struct kp_site_node *node, struct kp_err *err);
 /* The credentials of the inventory's registries in the kubelet's config.json; entries of others
- * stay. */
+ * stay. A kubelet that runs is restarted. */
 KP_CHECK int kp_place_kubelet_auths(struct kp_site *site, struct kp_site_node *node,
                                     struct kp_err *err);
 /* The CA of one of CRI-O's hosts, by its URL. */

@@ -127,6 +127,21 @@ int kp_place_service(struct kp_site *site, struct kp_site_node *node, const char
     return kp_place_unit(site, node, unit, KP_UNIT_RESTART, NULL, err);
 }
 
+int kp_restart_kubelet(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    static const char *const argv[] = {"date", "-u", "+%Y-%m-%dT%H:%M:%SZ", NULL};
+    kp_auto_free char *now = NULL;
+    if (!site->dry_run) {
+        if (kp_ask(site, node, argv, 30, NULL, &now, err) < 0)
+            return -1;
+        now[strcspn(now, "\n")] = '\0';
+        if (!kp_parse_utc(now, &node->kubelet_since))
+            return kp_fail_as(err, KP_FAILED, "bad_time", "%s: date says \"%.40s\"",
+                              node->node->name, now);
+    }
+    return kp_place_unit(site, node, "kubelet.service", KP_UNIT_RESTART, NULL, err);
+}
+
 int kp_place_enabled(struct kp_site *site, struct kp_site_node *node, const char *unit,
                      struct kp_err *err)
 {

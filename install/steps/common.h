@@ -43,6 +43,10 @@ KP_CHECK int kp_place_unit(struct kp_site *site, struct kp_site_node *node, cons
 /* A service of ours: enabled and running; restarted where what it stands on was changed. */
 KP_CHECK int kp_place_service(struct kp_site *site, struct kp_site_node *node, const char *unit,
                               bool changed, struct kp_err *err);
+/* Restarts the node's kubelet. What that node said of itself before is no word on how it is now:
+ * kp_health_check waits for a newer one. */
+KP_CHECK int kp_restart_kubelet(struct kp_site *site, struct kp_site_node *node,
+                                struct kp_err *err);
 /* systemctl enable without starting: the kubelet, which kubeadm starts. */
 KP_CHECK int kp_place_enabled(struct kp_site *site, struct kp_site_node *node, const char *unit,
                               struct kp_err *err);

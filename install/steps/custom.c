@@ -4,7 +4,6 @@
  * noted on the node's object in three annotations, so that what the inventory names no more is
  * taken away, and nothing that somebody else has set.
  */
-#include "install/steps/certs.h"
 #include "install/steps/common.h"
 
 #define ARGS_MAX (4 * KP_LABELS_MAX + 8)
@@ -275,9 +274,5 @@ const struct kp_step kp_steps_custom[] = {
      .nodes = KP_STEP_FIRST,
      .apply = apply_custom,
      .describe = describe},
-    {.name = "registry-auths",
-     .phase = "custom",
-     .nodes = KP_STEP_ALL,
-     .apply = kp_place_kubelet_auths},
     {.name = NULL},
 };

@@ -197,12 +197,6 @@ static int settle_vip(struct kp_site *site, struct kp_site_node *node, struct kp
     return kp_place_removed(site, node, KP_VIP_POD, NULL, err);
 }
 
-/* A kubelet keeps the connection that it has: to a control plane that may be the next to go. */
-static int restart_kubelet(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
-{
-    return kp_place_unit(site, node, "kubelet.service", KP_UNIT_RESTART, NULL, err);
-}
-
 int kp_endpoint_settle(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     bool finished, moved = false;
@@ -220,7 +214,8 @@ int kp_endpoint_settle(struct kp_site *site, struct kp_site_node *node, struct k
         return -1;
     if (!finished || !address)
         return 0;
-    if (moved && restart_kubelet(site, node, err) < 0)
+    // A kubelet keeps the connection that it has: to a control plane that may be the next to go.
+    if (moved && kp_restart_kubelet(site, node, err) < 0)
         return -1;
     return site->dry_run ? 0 : remake_stale(site, node, address, err);
 }

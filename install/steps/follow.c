@@ -265,7 +265,7 @@ static int await_kubelet(struct kp_site_node *node, struct kp_err *err)
 
 static int restart_kubelet(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
-    if (kp_place_unit(site, node, "kubelet.service", KP_UNIT_RESTART, NULL, err) < 0)
+    if (kp_restart_kubelet(site, node, err) < 0)
         return -1;
     return await_kubelet(node, err);
 }

@@ -10,6 +10,7 @@
 #include "install/steps/proxy.h"
 #include "install/steps/secure.h"
 #include "install/steps/settings.h"
+#include "install/steps/certs.h"
 #include "install/steps/site_ca.h"
 #include "install/steps/etcd.h"
 
@@ -410,5 +411,5 @@ int kp_kubeadm_reset(struct kp_site *site, struct kp_site_node *node, struct kp_
     if (kp_ask(site, node, argv, RESET_TIMEOUT_S, NULL, NULL, err) < 0)
         return -1;
     kp_step_changed(site, node, "kubeadm reset (begun by kinstall, not finished)", &change);
-    return 0;
+    return kp_place_kubelet_auths(site, node, err); // it took them along
 }

@@ -243,7 +243,7 @@ static int change_node(struct kp_site *site, struct kp_site_node *node,
         return kp_wrap(err, "take the old runtime away");
     if (place_new(site, node, err) < 0 ||
         kp_place_unit(site, node, fresh->unit, KP_UNIT_RESTART, NULL, err) < 0 ||
-        kp_place_unit(site, node, "kubelet.service", KP_UNIT_RESTART, NULL, err) < 0 ||
+        kp_restart_kubelet(site, node, err) < 0 ||
         kp_upgrade_gate(site, node, site->manifest->kubernetes, err) < 0)
         return -1;
     return kp_upgrade_uncordon(site, node, err);

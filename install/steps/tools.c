@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Phase tools: kubelet, kubeadm, kubectl; the kubelet is enabled, kubeadm starts it. */
 #include "install/runtime.h"
+#include "install/steps/certs.h"
 #include "install/steps/common.h"
 #include "install/steps/proxy.h"
 
@@ -48,11 +49,13 @@ static int apply_kubelet(struct kp_site *site, struct kp_site_node *node, struct
         place_drop_in(site, node, &changed, err) < 0 ||
         kp_have_file(node, "/var/lib/kubelet/config.yaml", &configured, err) < 0)
         return -1;
-    if (configured)
-        return kp_place_service(site, node, UNIT, changed, err);
+    if (configured && !changed)
+        return kp_place_service(site, node, UNIT, false, err);
     if (changed && kp_place_unit(site, node, UNIT, KP_UNIT_RELOAD_DAEMON, NULL, err) < 0)
         return -1;
-    return kp_place_enabled(site, node, UNIT, err);
+    if (kp_place_enabled(site, node, UNIT, err) < 0)
+        return -1;
+    return configured ? kp_restart_kubelet(site, node, err) : 0;
 }
 
 /* The hands of earlier bundles; the one that runs stays. */
@@ -88,6 +91,10 @@ const struct kp_step kp_steps_tools[] = {
      .nodes = KP_STEP_ALL,
      .apply = apply_programs,
      .describe = describe},
+    {.name = "registry-auths",
+     .phase = "tools",
+     .nodes = KP_STEP_ALL,
+     .apply = kp_place_kubelet_auths},
     {.name = "kubelet", .phase = "tools", .nodes = KP_STEP_ALL, .apply = apply_kubelet},
     {.name = "old-knode", .phase = "tools", .nodes = KP_STEP_EVERY, .apply = apply_old_hands},
     {.name = NULL},

@@ -108,7 +108,7 @@ static int restart(struct kp_site *site, struct kp_site_node *node, struct kp_er
     const char *unit = kp_runtime_place(kp_node_runtime(site, node).kind)->unit;
     if (kp_place_unit(site, node, unit, KP_UNIT_RESTART, NULL, err) < 0)
         return -1;
-    return kp_place_unit(site, node, "kubelet.service", KP_UNIT_RESTART, NULL, err);
+    return kp_restart_kubelet(site, node, err);
 }
 
 static int change_node(struct kp_site *site, struct kp_site_node *node, bool again,

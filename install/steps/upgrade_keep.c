@@ -126,7 +126,7 @@ static int put_back(struct kp_site *site, struct kp_site_node *node, struct kp_e
     if (kp_place_unit(site, node, "kubelet.service", KP_UNIT_RELOAD_DAEMON, NULL, err) < 0 ||
         kp_place_unit(site, node, unit, KP_UNIT_RESTART, NULL, err) < 0)
         return -1;
-    return kp_place_unit(site, node, "kubelet.service", KP_UNIT_RESTART, NULL, err);
+    return kp_restart_kubelet(site, node, err);
 }
 
 int kp_upgrade_restore(struct kp_site *site, struct kp_site_node *node, const char *from,
