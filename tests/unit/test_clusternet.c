@@ -7,22 +7,10 @@
 #include "install/steps/dns.h"
 #include "install/steps/kubeadm.h"
 #include "install/steps/proxy.h"
+#include "golden.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
-
-static void check_golden(const char *name, const char *text)
-{
-    kp_auto_free char *path = kp_asprintf("%s/rendered/%s", KP_TEST_DATA, name), *want = NULL;
-    const char *mode = getenv("KP_GOLDEN");
-    struct kp_err err = KP_ERR_INIT;
-    size_t len;
-    if (mode && strcmp(mode, "write") == 0)
-        cr_assert_eq(kp_file_write_atomic(path, kp_slice_of(text), 0644, &err), 0, "%s",
-                     err.message);
-    cr_assert_eq(kp_file_read(path, (size_t)1 << 20, &want, &len, &err), 0, "%s", err.message);
-    cr_expect_str_eq(text, want, "%s", name);
-}
 
 struct sample { /* a control plane, a worker, a node that carries etcd alone; both families */
     struct kp_node nodes[3];
@@ -85,7 +73,7 @@ Test(clusternet, kubeadm_of_both_families)
     s.inventory.net.kube_proxy = KP_PROXY_NFTABLES;
     cr_assert_eq(kp_kubeadm_init_config(&text, &s.site, "abcdef.0123456789abcdef", NULL, &err), 0,
                  "%s", err.message);
-    check_golden("init-dual.yaml", text);
+    golden_check("init-dual.yaml", text);
 }
 
 /* seen kube-proxy-ipvs rendered */
@@ -173,11 +161,11 @@ Test(clusternet, dns)
     s.inventory.net.dns_host_count = KP_COUNT(hosts);
     s.inventory.net.node_local_dns = true;
     cr_assert_eq(kp_dns_render_corefile(&corefile, &s.inventory, &err), 0, "%s", err.message);
-    check_golden("corefile-hosts.yaml", corefile);
+    golden_check("corefile-hosts.yaml", corefile);
     cr_assert_eq(kp_dns_render_cache(&cache, &s.inventory,
                                      "registry.k8s.io/dns/k8s-dns-node-cache:1.25.0", &err),
                  0, "%s", err.message);
-    check_golden("node-local-dns.yaml", cache);
+    golden_check("node-local-dns.yaml", cache);
     s.inventory.net.kube_proxy = KP_PROXY_IPVS;
     cr_assert_eq(kp_dns_render_cache(&ipvs, &s.inventory, "r/k8s-dns-node-cache:1", &err), 0);
     cr_expect(strstr(ipvs, "\"-localip\", \"169.254.20.10\"") &&
@@ -239,7 +227,7 @@ Test(clusternet, firewall_of_nftables)
         kp_auto_free char *name = kp_asprintf("firewall-nft-%s.sh", s.nodes[i].name);
         s.inventory.etcd.external = true;
         cr_assert_eq(kp_firewall_nft(&text, &s.site, &s.nodes[i], chains, n, &err), 0);
-        check_golden(name, text);
+        golden_check(name, text);
     }
 }
 
@@ -260,9 +248,9 @@ Test(clusternet, firewall_of_firewalld_and_ufw)
         kp_free(files[i].path);
         kp_free(files[i].text);
     }
-    check_golden("firewalld-cp1.txt", kp_buf_slice(&all).ptr);
+    golden_check("firewalld-cp1.txt", kp_buf_slice(&all).ptr);
     kp_auto_free char *ufw = kp_firewall_ufw(&s.site, &s.nodes[0]);
-    check_golden("ufw-cp1.txt", ufw);
+    golden_check("ufw-cp1.txt", ufw);
 }
 
 Test(clusternet, openings_by_role_and_plugin)

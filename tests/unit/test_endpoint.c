@@ -4,22 +4,10 @@
 #include "install/endpoint.h"
 #include "install/steps/endpoint.h"
 #include "install/steps/prepare.h"
+#include "golden.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
-
-static void check_golden(const char *name, const char *text)
-{
-    kp_auto_free char *path = kp_asprintf("%s/rendered/%s", KP_TEST_DATA, name), *want = NULL;
-    const char *mode = getenv("KP_GOLDEN");
-    struct kp_err err = KP_ERR_INIT;
-    size_t len;
-    if (mode && strcmp(mode, "write") == 0)
-        cr_assert_eq(kp_file_write_atomic(path, kp_slice_of(text), 0644, &err), 0, "%s",
-                     err.message);
-    cr_assert_eq(kp_file_read(path, (size_t)1 << 20, &want, &len, &err), 0, "%s", err.message);
-    cr_expect_str_eq(text, want, "%s", name);
-}
 
 struct sample {
     struct kp_node nodes[4];
@@ -103,8 +91,8 @@ Test(endpoint, haproxy)
     fill(&s, "local", 3);
     cr_assert_eq(kp_endpoint_render_haproxy(&config, &pod, &s.inventory, &s.manifest, &err), 0,
                  "%s", err.message);
-    check_golden("haproxy.cfg", config);
-    check_golden("haproxy-pod.yaml", pod);
+    golden_check("haproxy.cfg", config);
+    golden_check("haproxy-pod.yaml", pod);
     // Another configuration is another pod, or the kubelet would leave it as it is.
     fill(&s, "local", 2);
     cr_assert_eq(kp_endpoint_render_haproxy(&other, &other_pod, &s.inventory, &s.manifest, &err),
@@ -130,8 +118,8 @@ Test(endpoint, kube_vip)
                  "%s", err.message);
     cr_assert_eq(kp_endpoint_render_vip(&made, &s.inventory, &s.manifest, 130, false, &err), 0);
     cr_assert_eq(kp_endpoint_render_vip(&old, &s.inventory, &s.manifest, 128, true, &err), 0);
-    check_golden("kube-vip-making.yaml", making);
-    check_golden("kube-vip.yaml", made);
+    golden_check("kube-vip-making.yaml", making);
+    golden_check("kube-vip.yaml", made);
     cr_expect(strstr(making, "super-admin.conf"));
     cr_expect_str_eq(old, made);
 }
@@ -169,7 +157,7 @@ Test(endpoint, kubeconfig)
         kp_auto_free char *text = NULL;
         fill(&s, modes[i], 3);
         cr_assert_eq(kp_endpoint_kubeconfig(&text, &s.inventory, kp_slice_of(admin_conf), &err), 0);
-        check_golden(names[i], text);
+        golden_check(names[i], text);
     }
     struct sample s;
     struct kp_err err = KP_ERR_INIT;

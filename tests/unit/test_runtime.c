@@ -8,24 +8,12 @@
 #include "install/steps/pulls.h"
 #include "install/steps/runtime.h"
 #include "install/steps/runtime_change.h"
+#include "golden.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static void check_golden(const char *name, const char *text)
-{
-    kp_auto_free char *path = kp_asprintf("%s/rendered/%s", KP_TEST_DATA, name), *want = NULL;
-    const char *mode = getenv("KP_GOLDEN");
-    struct kp_err err = KP_ERR_INIT;
-    size_t len;
-    if (mode && strcmp(mode, "write") == 0)
-        cr_assert_eq(kp_file_write_atomic(path, kp_slice_of(text), 0644, &err), 0, "%s",
-                     err.message);
-    cr_assert_eq(kp_file_read(path, (size_t)1 << 20, &want, &len, &err), 0, "%s", err.message);
-    cr_expect_str_eq(text, want, "%s", name);
-}
 
 static struct kp_runtime runtimes[] = {
     {"crun", KP_RUNTIME_OCI, "1.17", 0},
@@ -257,7 +245,7 @@ Test(runtime, hosts_of_mirrors)
         kp_auto(kp_pulls) pulls = kp_pulls_new(&s.site, &s.site_node);
         cr_assert_eq(pulls->count, 3, "the default, registry.k8s.io, docker.io");
         cr_assert_eq(kp_render_hosts(&text, &pulls->items[0], cases[i].dial_timeout, &err), 0);
-        check_golden(cases[i].golden, text);
+        golden_check(cases[i].golden, text);
         // No mirror twice, none left out, and no host but mirrors.
         for (size_t j = 0; cases[i].urls[j]; j++) {
             const char *first = strstr(text, cases[i].urls[j]);
@@ -295,17 +283,17 @@ Test(runtime, hosts_of_registries)
     const struct kp_pull *hub = pull_of(pulls, "docker.io");
     kp_auto_free char *text = NULL, *mirrored = NULL, *crio = NULL, *policy = NULL;
     cr_assert_eq(kp_render_hosts(&text, site, true, &err), 0);
-    check_golden("hosts-registry.toml", text);
+    golden_check("hosts-registry.toml", text);
     cr_expect(site->secret && !site->mirrored);
     cr_expect(!hub->secret && hub->mirrored, "the mirrors first");
     cr_expect_str_eq(hub->hosts[0].url, one[0]);
     cr_assert_eq(kp_render_hosts(&mirrored, hub, false, &err), 0);
-    check_golden("hosts-mirrored-registry.toml", mirrored);
+    golden_check("hosts-mirrored-registry.toml", mirrored);
     cr_expect_eq(pull_of(pulls, KP_PULL_DEFAULT)->count, 1, "nothing else has another way");
     cr_assert_eq(kp_render_crio_registry(&crio, hub, &err), 0);
-    check_golden("crio-registry.conf", crio);
+    golden_check("crio-registry.conf", crio);
     policy = kp_crio_policy(pulls);
-    check_golden("crio-policy.json", policy);
+    golden_check("crio-policy.json", policy);
     kp_registries_wipe(&s.inventory);
 }
 
@@ -335,12 +323,12 @@ Test(runtime, crio_configuration)
     fill(&s);
     s.inventory.runtime = "crio";
     cr_assert_eq(kp_render_crio(&text, &s.site, &s.site_node, &err), 0, "%s", err.message);
-    check_golden("crio.conf", text);
+    golden_check("crio.conf", text);
     add_registries(&s);
     s.inventory.oci_runtime = "crun";
     s.site_node.facts = json_pack("{s:{s:s}}", "system", "selinux", "enforcing");
     cr_assert_eq(kp_render_crio(&enforcing, &s.site, &s.site_node, &err), 0, "%s", err.message);
-    check_golden("crio-crun-selinux.conf", enforcing);
+    golden_check("crio-crun-selinux.conf", enforcing);
     json_decref(s.site_node.facts);
     kp_registries_wipe(&s.inventory);
 }

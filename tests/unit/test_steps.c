@@ -11,22 +11,10 @@
 #include "manifests/walk.h"
 #include "install/security.h"
 #include "install/steps/settings.h"
+#include "golden.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
-
-static void check_golden(const char *name, const char *text)
-{
-    kp_auto_free char *path = kp_asprintf("%s/rendered/%s", KP_TEST_DATA, name), *want = NULL;
-    const char *mode = getenv("KP_GOLDEN");
-    struct kp_err err = KP_ERR_INIT;
-    size_t len;
-    if (mode && strcmp(mode, "write") == 0)
-        cr_assert_eq(kp_file_write_atomic(path, kp_slice_of(text), 0644, &err), 0, "%s",
-                     err.message);
-    cr_assert_eq(kp_file_read(path, (size_t)1 << 20, &want, &len, &err), 0, "%s", err.message);
-    cr_expect_str_eq(text, want, "%s", name);
-}
 
 struct sample { /* a site as far as rendering needs one */
     struct kp_node nodes[3];
@@ -114,7 +102,7 @@ Test(steps, kubeadm_init)
         fill_sample(&s, i ? "v1.31.14" : "v1.30.14", apis[i]);
         cr_assert_eq(kp_kubeadm_init_config(&text, &s.site, "abcdef.0123456789abcdef", NULL, &err),
                      0, "%s", err.message);
-        check_golden(name, text);
+        golden_check(name, text);
     }
 }
 
@@ -162,7 +150,7 @@ Test(steps, kubeadm_init_with_settings_of_the_site)
         add_custom(&s);
         cr_assert_eq(kp_kubeadm_init_config(&text, &s.site, "abcdef.0123456789abcdef", NULL, &err),
                      0, "%s", err.message);
-        check_golden(name, text);
+        golden_check(name, text);
     }
 }
 
@@ -181,7 +169,7 @@ Test(steps, settings)
     for (int kind = 0; kind < KP_SETTINGS_KINDS; kind++) {
         kp_auto_free char *text = kp_settings_text(kind, &s.site, &s.nodes[0], config);
         kp_auto_free char *name = kp_asprintf("settings-%s.yaml", names[kind]);
-        check_golden(name, text);
+        golden_check(name, text);
     }
     cr_expect(kp_settings_patched(&s.site, &s.nodes[1]));
     s.inventory.kubernetes.patch_count = 0;
@@ -235,7 +223,7 @@ Test(steps, kubeadm_init_on_external_etcd)
         cr_assert_eq(kp_kubeadm_init_config(&text, &s.site, "abcdef.0123456789abcdef", NULL, &err),
                      0, "%s", err.message);
         cr_expect_null(strstr(text, "local:"));
-        check_golden(name, text);
+        golden_check(name, text);
     }
 }
 
@@ -255,7 +243,7 @@ Test(steps, kubeadm_init_on_a_nested_node_that_works_too)
                      &text, &s.site, "abcdef.0123456789abcdef",
                      "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff", &err),
                  0, "%s", err.message);
-    check_golden("init-nested.yaml", text);
+    golden_check("init-nested.yaml", text);
 }
 
 Test(steps, kubeadm_join)
@@ -277,7 +265,7 @@ Test(steps, kubeadm_join)
                 control ? "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff" : "",
                 &err),
             0, "%s", err.message);
-        check_golden(name, text);
+        golden_check(name, text);
     }
 }
 
@@ -307,7 +295,7 @@ Test(steps, containerd_configs)
         kp_vars_flag(vars, "restrict_oom_score_adj", v == 2);
         kp_vars_flag(vars, "selinux", v == 4);
         cr_assert_eq(kp_render(&text, name, vars, &err), 0, "%s", err.message);
-        check_golden(name, text);
+        golden_check(name, text);
     }
 }
 
@@ -320,7 +308,7 @@ Test(steps, corefile_without_and_with_resolvers)
         kp_vars_set(vars, "domain", "cluster.local");
         kp_vars_set(vars, "forward", i ? "10.0.0.53 10.0.0.54" : "");
         cr_assert_eq(kp_render(&text, "coredns-corefile.yaml", vars, &err), 0);
-        check_golden(i ? "corefile-resolvers.yaml" : "corefile-none.yaml", text);
+        golden_check(i ? "corefile-resolvers.yaml" : "corefile-none.yaml", text);
         cr_expect_eq(strstr(text, "forward .") != NULL, i == 1);
     }
 }
