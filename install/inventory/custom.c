@@ -73,28 +73,38 @@ static int read_fields(const struct kp_key *key, const struct kp_reading *readin
     return 0;
 }
 
+/* Fields that other keys or kinstall itself decide. */
+static const char *const own_kubelet[] = {"apiVersion",
+                                          "kind",
+                                          "cgroupDriver",
+                                          "clusterDomain",
+                                          "clusterDNS",
+                                          "resolvConf",
+                                          "failSwapOn",
+                                          "readOnlyPort",
+                                          "rotateCertificates",
+                                          "seccompDefault",
+                                          "tlsMinVersion",
+                                          "tlsCipherSuites",
+                                          "authentication",
+                                          "authorization",
+                                          "protectKernelDefaults",
+                                          "enableProfilingHandler",
+                                          "containerRuntimeEndpoint",
+                                          NULL};
+
 int kp_custom_read_kubelet(const struct kp_key *key, const struct kp_reading *reading,
                            const struct kp_yaml *value, void *into)
 {
-    static const char *const own[] = {"apiVersion",
-                                      "kind",
-                                      "cgroupDriver",
-                                      "clusterDomain",
-                                      "clusterDNS",
-                                      "resolvConf",
-                                      "failSwapOn",
-                                      "readOnlyPort",
-                                      "rotateCertificates",
-                                      "seccompDefault",
-                                      "tlsMinVersion",
-                                      "tlsCipherSuites",
-                                      "authentication",
-                                      "authorization",
-                                      "protectKernelDefaults",
-                                      "enableProfilingHandler",
-                                      "containerRuntimeEndpoint",
-                                      NULL};
-    return read_fields(key, reading, value, "KubeletConfiguration", own, into);
+    return read_fields(key, reading, value, "KubeletConfiguration", own_kubelet, into);
+}
+
+bool kp_custom_kubelet_free(const char *field)
+{
+    for (size_t i = 0; own_kubelet[i]; i++)
+        if (strcmp(own_kubelet[i], field) == 0)
+            return false;
+    return is_field(field);
 }
 
 int kp_custom_read_proxy(const struct kp_key *key, const struct kp_reading *reading,
@@ -148,9 +158,8 @@ static const struct decided of_etcd[] = {
     {"trusted-ca-file", "kubeadm"},
     {NULL, NULL},
 };
-static const struct decided of_none[] = {{NULL, NULL}};
 
-static const char *decider(const struct decided *table, const char *arg)
+static const char *look_in(const struct decided *table, const char *arg)
 {
     for (; table->arg; table++) {
         size_t len = strlen(table->arg);
@@ -161,13 +170,21 @@ static const char *decider(const struct decided *table, const char *arg)
     return NULL;
 }
 
+const char *kp_custom_decider(const char *component, const char *arg)
+{
+    const char *by = look_in(of_all, arg);
+    if (!by && strcmp(component, "apiserver") == 0)
+        by = look_in(of_apiserver, arg);
+    if (!by && strcmp(component, "etcd") == 0)
+        by = look_in(of_etcd, arg);
+    return by;
+}
+
 static int check_args(const struct kp_reading *reading, const struct kp_yaml *map,
-                      const struct decided *table)
+                      const char *component)
 {
     for (size_t i = 0; map && i < map->count; i++) {
-        const char *arg = map->keys[i], *by = decider(of_all, arg);
-        if (!by)
-            by = decider(table, arg);
+        const char *arg = map->keys[i], *by = kp_custom_decider(component, arg);
         if (by)
             return kp_yaml_fail(map->key_nodes[i], reading->err, "%s is decided by %s", arg, by);
         if (strcmp(arg, "enable-admission-plugins") == 0 &&
@@ -181,21 +198,17 @@ static int check_args(const struct kp_reading *reading, const struct kp_yaml *ma
 
 static int check_components(const struct kp_reading *reading, const struct kp_yaml *root)
 {
-    static const struct {
-        const char *name;
-        const struct decided *table;
-    } components[] = {
-        {"apiserver", of_apiserver}, {"controller_manager", of_none}, {"scheduler", of_none}};
+    static const char *const components[] = {"apiserver", "controller_manager", "scheduler"};
     const struct kp_yaml *kubernetes = kp_yaml_get(root, "kubernetes");
     for (size_t i = 0; i < KP_COUNT(components); i++) {
-        const struct kp_yaml *one = kp_yaml_get(kubernetes, components[i].name);
-        if (check_args(reading, kp_yaml_get(one, "args"), components[i].table) < 0)
+        const struct kp_yaml *one = kp_yaml_get(kubernetes, components[i]);
+        if (check_args(reading, kp_yaml_get(one, "args"), components[i]) < 0)
             return -1;
     }
     const struct kp_yaml *etcd = kp_yaml_get(kp_yaml_get(root, "etcd"), "args");
     if (etcd && reading->inventory->etcd.external)
         return kp_yaml_fail(etcd, reading->err, "is for stacked etcd only");
-    return check_args(reading, etcd, of_etcd);
+    return check_args(reading, etcd, "etcd");
 }
 
 /* --- patches ---------------------------------------------------------------------------------- */

@@ -46,6 +46,11 @@ int kp_custom_read_kubelet(const struct kp_key *key, const struct kp_reading *re
                            const struct kp_yaml *value, void *into);
 int kp_custom_read_proxy(const struct kp_key *key, const struct kp_reading *reading,
                          const struct kp_yaml *value, void *into);
+/* May the inventory set this field of KubeletConfiguration? */
+bool kp_custom_kubelet_free(const char *field);
+/* The key that decides that argument of "apiserver", "controller_manager", "scheduler" or "etcd";
+ * NULL where the inventory may set it. */
+const char *kp_custom_decider(const char *component, const char *arg);
 void kp_custom_begin_group(const struct kp_reading *reading, const char *name,
                            const struct kp_yaml *map, void *into);
 

@@ -19,8 +19,23 @@ bool kp_kubespray_is(const struct kp_yaml *root);
 KP_CHECK int kp_kubespray_convert(struct kp_buf *out, struct kp_buf *notes, const char *path,
                                   const struct kp_yaml *root, struct kp_err *err);
 
-/* A variable that has a meaning, and where it goes: docs/inventory.md has this table. */
-struct kp_kubespray_term {
-    const char *name, *ours; /* "kube_pods_subnet", "kubernetes.pods" */
+/* A variable that has a meaning, and where it goes. Those with a place become a field or an
+ * argument by this table alone. */
+enum kp_kubespray_place {
+    KP_KUBESPRAY_OWN, /* by code of its own */
+    KP_KUBESPRAY_KUBELET,
+    KP_KUBESPRAY_PROXY,
+    KP_KUBESPRAY_API,
+    KP_KUBESPRAY_CONTROLLER,
+    KP_KUBESPRAY_SCHEDULER,
+    KP_KUBESPRAY_ETCD,
 };
-extern const struct kp_kubespray_term kp_kubespray_terms[]; /* ended by .name = NULL */
+struct kp_kubespray_term {
+    const char *name; /* "kube_pods_subnet" */
+    const char *ours; /* "kubernetes.pods"; with a place: NULL */
+    enum kp_kubespray_place place;
+    const char *key; /* field (may be nested: "ipvs.strictARP") or argument */
+};
+extern const struct kp_kubespray_term kp_kubespray_terms[]; /* by name, ended by .name = NULL */
+/* The table of docs/inventory.md. */
+void kp_kubespray_markdown(struct kp_buf *out);

@@ -144,15 +144,15 @@ static bool conntrack_writable(const struct kp_site *site)
 }
 
 /* kube-controller-manager's own for IPv4 is /24; for IPv6 the network may be too small for /64. */
-static void mask_vars(struct kp_vars *vars, const struct kp_inventory *inventory)
+static void mask_vars(struct kp_vars *vars, const struct kp_site *site)
 {
+    const struct kp_inventory *inventory = site->inventory;
     if (!kp_inventory_has_ip6(inventory))
         return;
     kp_auto_free char *mask = kp_asprintf("%u", kp_inventory_mask6(inventory));
-    kp_vars_add_pair(
-        vars, "controller_args",
+    kp_settings_arg(
+        vars, site, "controller",
         kp_inventory_dual(inventory) ? "node-cidr-mask-size-ipv6" : "node-cidr-mask-size", mask);
-    kp_vars_flag(vars, "controller_args_set", true);
 }
 
 static void proxy_vars(struct kp_vars *vars, const struct kp_site *site)
@@ -163,7 +163,9 @@ static void proxy_vars(struct kp_vars *vars, const struct kp_site *site)
     kp_vars_flag(vars, "conntrack_fixed", !said && !conntrack_writable(site));
     kp_vars_set(vars, "proxy", kp_proxy_name(mode));
     kp_vars_flag(vars, "no_proxy", mode == KP_PROXY_NONE);
-    kp_vars_flag(vars, "strict_arp", mode == KP_PROXY_IPVS && kp_wants_strict_arp(site));
+    bool ipvs = kp_pair_find(site->inventory->kubernetes.kube_proxy,
+                             site->inventory->kubernetes.kube_proxy_count, "ipvs");
+    kp_vars_flag(vars, "strict_arp", mode == KP_PROXY_IPVS && !ipvs && kp_wants_strict_arp(site));
 }
 
 static void cluster_vars(struct kp_vars *vars, const struct kp_site *site)
@@ -185,7 +187,7 @@ static void cluster_vars(struct kp_vars *vars, const struct kp_site *site)
     kp_secure_vars(vars, site);
     kp_site_ca_vars(vars, site);
     kp_settings_vars(vars, site);
-    mask_vars(vars, inventory);
+    mask_vars(vars, site);
     proxy_vars(vars, site);
     etcd_vars(vars, site);
 }

@@ -2,6 +2,7 @@
 #include "core/json.h"
 #include "core/text.h"
 #include "install/inventory/keys.h"
+#include "install/inventory/kubespray.h"
 #include "install/verbs/cmd.h"
 
 #include <stdio.h>
@@ -99,6 +100,11 @@ static int print_markdown(const char *name, struct kp_err *err)
 {
     const struct kp_section *section = kp_keys_section(name);
     kp_auto_value(kp_buf) out = KP_BUF(MARKDOWN_MAX);
+    if (strcmp(name, "kubespray") == 0) {
+        kp_kubespray_markdown(&out);
+        fwrite(out.data, 1, out.len, stdout);
+        return 0;
+    }
     if (!section)
         return kp_fail(err, KP_USAGE, "%s: no section of the inventory has a table by this name",
                        name);

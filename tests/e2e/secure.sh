@@ -27,6 +27,7 @@ all:
       ip: 10.77.0.12
       access_ip: 10.77.0.12
       node_labels: {zone: a}
+      kubelet_max_pods: 90
   children:
     kube_control_plane:
       hosts:
@@ -73,11 +74,26 @@ dns_domain: "{{ cluster_name }}"
 kube_apiserver_ip: "{{ kube_service_addresses | ansible.utils.ipaddr('net') | ansible.utils.ipaddr(1) }}"
 kubeadm_ignore_preflight_errors: [SystemVerification]
 kubelet_image_gc_high_threshold: 100
+kubelet_max_pods: 80
+kube_feature_gates: ["NodeSwap=false"]
+kube_kubeadm_apiserver_extra_args: {max-requests-inflight: 500, profiling: "true"}
+kube_kubeadm_scheduler_extra_args: {v: 3}
+event_ttl_duration: 2h0m0s
+kubelet_custom_flags: ["--container-log-max-files=4"]
+kube_reserved: true
+kube_memory_reserved: 100Mi
+additional_sysctl:
+  - {name: vm.max_map_count, value: 262144}
+kubeadm_patches:
+  enabled: true
+  source_dir: "{{ inventory_dir }}/patches"
 eviction_hard:
   memory.available: 100Mi
   nodefs.available: 1%
   imagefs.available: 1%
 END
+    mkdir "$folder/patches"
+    printf 'metadata: {annotations: {site/patched: "yes"}}\n' >"$folder/patches/kube-scheduler0+merge.yaml"
     INVENTORY=$folder/hosts.yaml
 }
 
@@ -103,6 +119,20 @@ test_install() {
     expect "nodes" "node1 node2" "$(kubectl get nodes -o json | jq -r '[.items[].metadata.name] | join(" ")')"
     expect "label" a "$(kubectl get node node2 -o json | jq -r .metadata.labels.zone)"
     seen kubespray running
+}
+
+kubelet_of() { kubectl get --raw "/api/v1/nodes/$1/proxy/configz" | jq -r ".kubeletconfig.$2"; }
+
+test_settings() {
+    part "its settings are in effect: arguments, gates, kubelets by node, sysctls, patches; what another key decides is listed"
+    local args
+    contains "listed" "$(cat "$WORK/out")" "profiling is decided by security.profiling"
+    args=$(node sh -c "tr '\\0' '\\n' </proc/\$(pidof kube-apiserver)/cmdline")
+    contains "API server" "$args" --max-requests-inflight=500 --event-ttl=2h0m0s --feature-gates=NodeSwap=false --profiling=false
+    contains "scheduler" "$(kubectl -n kube-system get pod kube-scheduler-node1 -o json)" --v=3 '"site/patched": "yes"'
+    expect "kubelets" "80 90 4 4 100Mi" "$(kubelet_of node1 maxPods) $(kubelet_of node2 maxPods) $(kubelet_of node1 containerLogMaxFiles) $(kubelet_of node2 containerLogMaxFiles) $(kubelet_of node2 kubeReserved.memory)"
+    expect "sysctl" 262144 "$("$SITE" run node2 -- sysctl -n vm.max_map_count)"
+    seen kubespray-settings running
 }
 
 test_pods() {
@@ -197,6 +227,7 @@ shared_bundle
 eval "$("$SITE" env)"
 write_inventory
 test_install
+test_settings
 test_pods
 test_secrets
 test_audit
