@@ -83,7 +83,7 @@ kubelet_custom_flags: ["--container-log-max-files=4"]
 kube_reserved: true
 kube_memory_reserved: 100Mi
 additional_sysctl:
-  - {name: vm.max_map_count, value: 262144}
+  - {name: net.core.somaxconn, value: 3000}
 kubeadm_patches:
   enabled: true
   source_dir: "{{ inventory_dir }}/patches"
@@ -131,7 +131,7 @@ test_settings() {
     contains "API server" "$args" --max-requests-inflight=500 --event-ttl=2h0m0s --feature-gates=NodeSwap=false --profiling=false
     contains "scheduler" "$(kubectl -n kube-system get pod kube-scheduler-node1 -o json)" --v=3 '"site/patched": "yes"'
     expect "kubelets" "80 90 4 4 100Mi" "$(kubelet_of node1 maxPods) $(kubelet_of node2 maxPods) $(kubelet_of node1 containerLogMaxFiles) $(kubelet_of node2 containerLogMaxFiles) $(kubelet_of node2 kubeReserved.memory)"
-    expect "sysctl" 262144 "$("$SITE" run node2 -- sysctl -n vm.max_map_count)"
+    expect "sysctl" 3000 "$("$SITE" run node2 -- sysctl -n net.core.somaxconn)"
     seen kubespray-settings running
 }
 
