@@ -58,7 +58,7 @@ source_of() {
 }
 
 # An e2e script is a test only where ./check runs it.
-in_check() { [[ $1 == test_* ]] || grep -qE "^E2E(_LONG)?=\(.*[( ]$1[ )]" check; }
+in_check() { [[ $1 == test_* ]] || grep -E "^E2E(_LONG)?=\(.*[( ]$1[ )]" check >/dev/null; }
 
 marks_of() { # FILE: "ID HOW", each once
     sed -nE "s,$MARK,\2 \3,p" "$1" | sort -u
@@ -160,7 +160,7 @@ compare_part() { # FILE
         (($(rank "$how") <= $(rank "${HOW[$id]}"))) || complain "$part saw $id $how, $LIST says ${HOW[$id]}"
     done <"$1"
     for id in "${IDS[@]}"; do
-        [[ " ${PARTS[$id]} " != *" $part "* ]] || grep -qxF "$id ${HOW[$id]}" "$1" || complain "$part did not see $id ${HOW[$id]}"
+        [[ " ${PARTS[$id]} " != *" $part "* ]] || grep -xF "$id ${HOW[$id]}" "$1" >/dev/null || complain "$part did not see $id ${HOW[$id]}"
     done
 }
 

@@ -220,147 +220,147 @@ static int convert(struct kp_buf *out, struct kp_buf *notes, struct kp_err *err)
     return kp_kubespray_convert(out, notes, path, kp_yaml_root(document), err);
 }
 
-/* node1 is a control plane, node2 is none. */
+/* On node1, a control plane, and node2, which is none. */
+static const struct setting {
+    const char *vars, *node2, *says, *note;
+} settings[] = {
+    {"kube_kubeadm_apiserver_extra_args: {max-requests-inflight: 800, profiling: true}\n", NULL,
+     "  apiserver:\n    args:\n      max-requests-inflight: \"800\"\n",
+     "kube_kubeadm_apiserver_extra_args: profiling is decided by security.profiling"},
+    {"kube_kubeadm_controller_extra_args: {concurrent-gc-syncs: \"10\"}\n", NULL,
+     "  controller_manager:\n    args:\n      concurrent-gc-syncs: \"10\"\n", NULL},
+    {"kube_kubeadm_scheduler_extra_args: {v: 4}\n", NULL,
+     "  scheduler:\n    args:\n      v: \"4\"\n", NULL},
+    {"event_ttl_duration: 2h0m0s\nkube_api_runtime_config: [a/v1=true, b/v1=false]\n", NULL,
+     "      event-ttl: \"2h0m0s\"\n      runtime-config: \"a/v1=true,b/v1=false\"\n", NULL},
+    {"kube_apiserver_enable_admission_plugins: [AlwaysPullImages]\n", NULL,
+     "enable-admission-plugins: \"AlwaysPullImages,NodeRestriction\"", NULL},
+    {"kube_oidc_auth: true\nkube_oidc_url: https://id.site\n", NULL,
+     "oidc-issuer-url: \"https://id.site\"", NULL},
+    {"kube_network_node_prefix: 25\n", NULL, "node-cidr-mask-size: \"25\"", NULL},
+    {"kube_feature_gates: [\"A=true\", \"B=false\"]\n", NULL,
+     "  feature_gates: {\"A\": true, \"B\": false}\n", NULL},
+    {"kube_apiserver_feature_gates: [\"A=true\"]\n", NULL,
+     "  apiserver:\n    feature_gates: {\"A\": true}\n", NULL},
+    {"kubelet_feature_gates: [\"A=true\"]\n", NULL, "    featureGates: {\"A\": true}\n", NULL},
+    {"kube_proxy_feature_gates: [\"A=true\"]\n", NULL,
+     "  kube_proxy_config:\n    featureGates: {\"A\": true}\n", NULL},
+    {"apiserver_extra_volumes:\n- {name: a, hostPath: /srv/a, mountPath: /a, readOnly: true}\n",
+     NULL,
+     "    volumes: [{\"name\": \"a\", \"host_path\": \"/srv/a\", \"mount_path\": \"/a\", "
+     "\"read_only\": true}]\n",
+     NULL},
+    {"additional_sysctl: [{name: kernel.pid_max, value: 4194304}]\n", NULL,
+     "sysctls:\n  kernel.pid_max: \"4194304\"\n", NULL},
+    {"additional_sysctl: [{name: net.ipv4.ip_forward, value: 1}]\n", NULL, "nodes:\n",
+     "additional_sysctl: net.ipv4.ip_forward is set by kinstall itself"},
+    {"kubelet_max_pods: \"200\"\n", NULL, "  kubelet:\n    maxPods: 200\nnodes:", NULL},
+    {"kubelet_max_pods: 200\n", "kubelet_max_pods: 50\n", "    kubelet:\n      maxPods: 50", NULL},
+    {"kubelet_max_parallel_image_pulls: 5\n", NULL,
+     "    maxParallelImagePulls: 5\n    serializeImagePulls: false\n", NULL},
+    {"kube_reserved: true\nkube_memory_reserved: 1Gi\nkube_master_memory_reserved: 2Gi\n", NULL,
+     "      kubeReserved: {\"cpu\": \"100m\", \"memory\": \"2Gi\"}\n", NULL},
+    {"system_reserved: true\n", NULL,
+     "    systemReserved: {\"cpu\": \"500m\", \"memory\": \"512Mi\"}\n", NULL},
+    {"kubelet_enforce_node_allocatable: pods,kube-reserved\n", NULL,
+     "    enforceNodeAllocatable: [\"pods\", \"kube-reserved\"]\n", NULL},
+    {"kubelet_custom_flags:\n- \"--eviction-hard=memory.available<100Mi,nodefs.available<5%\"\n"
+     "- --max-pods=60 --cloud-provider=external\n",
+     NULL,
+     "    evictionHard: {\"memory.available\": \"100Mi\", \"nodefs.available\": \"5%\"}\n"
+     "    maxPods: 60\n",
+     "kubelet_custom_flags: --cloud-provider has no place"},
+    {"kubelet_config_extra_args: {maxOpenFiles: 9, readOnlyPort: 10255}\n", NULL,
+     "    maxOpenFiles: 9\n", "kubelet_config_extra_args.readOnlyPort is set by kinstall"},
+    {"kubelet_node_config_extra_args: {maxOpenFiles: 9}\n", NULL,
+     "    kubelet:\n      maxOpenFiles: 9\n", NULL},
+    {"eviction_hard: {memory.available: 1Gi}\neviction_hard_control_plane: {memory.available: "
+     "2Gi}\n",
+     NULL, "      evictionHard: {\"memory.available\": \"2Gi\"}\n", NULL},
+    {"kubelet_topology_manager_policy: restricted\n", NULL,
+     "    topologyManagerPolicy: \"restricted\"\n", NULL},
+    {"kubeadm_patches:\n- {target: kubeletconfiguration, patch: {maxOpenFiles: 9}}\n"
+     "- {target: etcd, type: json, patch: []}\n",
+     NULL, "    maxOpenFiles: 9\n", "only those of kubeletconfiguration"},
+    {"kube_proxy_mode: ipvs\nkube_proxy_strict_arp: true\nkube_proxy_scheduler: lc\n"
+     "kube_proxy_nodeport_addresses: \"{{ a | b }}\"\n",
+     NULL, "  kube_proxy_config:\n    ipvs: {\"scheduler\": \"lc\", \"strictARP\": true}\n",
+     "kube_proxy_nodeport_addresses"},
+    {"kube_proxy_remove: true\n", NULL, "  kube_proxy: \"none\"\n", NULL},
+    {"kube_vip_enabled: true\nkube_vip_controlplane_enabled: true\nkube_vip_address: "
+     "10.77.0.9\n"
+     "loadbalancer_apiserver: {address: 10.77.0.9, port: 6443}\n",
+     NULL, "  endpoint: \"kube-vip\"\n  vip:\n    address: \"10.77.0.9\"\n", NULL},
+    {"dns_etchosts: |\n  10.0.0.5 ntp.site time.site # clocks\n\n  fd00::6 time.site\n", NULL,
+     "  dns_hosts: {\"ntp.site\": [\"10.0.0.5\"], \"time.site\": [\"10.0.0.5\", "
+     "\"fd00::6\"]}\n",
+     NULL},
+    {"flannel_interface: eth1\n", NULL, "  interface: \"eth1\"\n", NULL},
+    {"etcd_deployment_type: kubeadm\netcd_heartbeat_interval: 300\netcd_quota_backend_bytes: "
+     "4294967296\netcd_compaction_retention: \"8\"\n",
+     NULL,
+     "etcd:\n  quota_bytes: 4294967296\n  heartbeat_ms: 300\n  "
+     "election_ms: 5000\n  args: {\"auto-compaction-retention\": \"8\"}\n",
+     NULL},
+    {"tls_min_version: VersionTLS13\nkube_profiling: true\n"
+     "kubelet_protect_kernel_defaults: false\n",
+     NULL, "security:\n  profiling: true\n  protect_kernel: \"false\"\n  tls: \"1.3\"\n", NULL},
+    {"kube_pod_security_use_default: true\nkube_pod_security_default_enforce: restricted\n"
+     "kube_pod_security_exemptions_namespaces: [kube-system, shop]\n",
+     NULL,
+     "  pod_security: \"restricted\"\n  pod_security_exempt: [\"kube-system\", "
+     "\"shop\"]\n",
+     NULL},
+    {"containerd_registries_mirrors:\n- prefix: docker.io\n  mirrors:\n"
+     "  - {host: \"https://mirror.site/\", capabilities: [pull], skip_verify: true}\n"
+     "  - {host: \"http://old.site\"}\n"
+     "containerd_registry_auth: [{registry: docker.io, username: bot, password: hunter2}]\n",
+     NULL,
+     "registries: [{\"host\": \"docker.io\", \"urls\": [\"https://mirror.site\"], "
+     "\"username\": \"bot\"}]\n",
+     "always checked"},
+    {"container_manager: crio\ncrio_registries:\n- prefix: quay.io\n  location: quay.site\n"
+     "  mirrors: [{location: first.site}]\n",
+     NULL,
+     "registries: [{\"host\": \"quay.io\", \"urls\": [\"https://first.site\", "
+     "\"https://quay.site\"]}]\n",
+     NULL},
+    {"https_proxy: http://proxy.site:3128\nno_proxy: \".site,10.0.0.0/8\"\n"
+     "additional_no_proxy: a.b\n",
+     NULL,
+     "proxy:\n  https: \"http://proxy.site:3128\"\n  no_proxy: [\".site\", "
+     "\"10.0.0.0/8\", \"a.b\"]\n",
+     NULL},
+    {"node_annotations: {site/rack: \"7\"}\nnode_labels: {zone: a}\n", NULL,
+     "    labels: {\"zone\": \"a\"}\n    annotations: {\"site/rack\": \"7\"}\n", NULL},
+    {"metrics_server_enabled: true\n", NULL, "nodes:", "kpack create --with metrics-server"},
+    {"kube_kubeadm_apiserver_extra_args: {}\nadditional_sysctl: []\neviction_hard: {}\n"
+     "containerd_registries_mirrors: []\nhttp_proxy: \"\"\nkubelet_custom_flags: []\n",
+     NULL, "  network: \"flannel\"\nnodes:", NULL},
+};
+
 /* seen kubespray-settings rendered */
 Test(kubespray, settings, .init = begin, .fini = end)
 {
-    static const struct {
-        const char *vars, *node2, *says, *note;
-    } cases[] = {
-        {"kube_kubeadm_apiserver_extra_args: {max-requests-inflight: 800, profiling: true}\n", NULL,
-         "  apiserver:\n    args:\n      max-requests-inflight: \"800\"\n",
-         "kube_kubeadm_apiserver_extra_args: profiling is decided by security.profiling"},
-        {"kube_kubeadm_controller_extra_args: {concurrent-gc-syncs: \"10\"}\n", NULL,
-         "  controller_manager:\n    args:\n      concurrent-gc-syncs: \"10\"\n", NULL},
-        {"kube_kubeadm_scheduler_extra_args: {v: 4}\n", NULL,
-         "  scheduler:\n    args:\n      v: \"4\"\n", NULL},
-        {"event_ttl_duration: 2h0m0s\nkube_api_runtime_config: [a/v1=true, b/v1=false]\n", NULL,
-         "      event-ttl: \"2h0m0s\"\n      runtime-config: \"a/v1=true,b/v1=false\"\n", NULL},
-        {"kube_apiserver_enable_admission_plugins: [AlwaysPullImages]\n", NULL,
-         "enable-admission-plugins: \"AlwaysPullImages,NodeRestriction\"", NULL},
-        {"kube_oidc_auth: true\nkube_oidc_url: https://id.site\n", NULL,
-         "oidc-issuer-url: \"https://id.site\"", NULL},
-        {"kube_network_node_prefix: 25\n", NULL, "node-cidr-mask-size: \"25\"", NULL},
-        {"kube_feature_gates: [\"A=true\", \"B=false\"]\n", NULL,
-         "  feature_gates: {\"A\": true, \"B\": false}\n", NULL},
-        {"kube_apiserver_feature_gates: [\"A=true\"]\n", NULL,
-         "  apiserver:\n    feature_gates: {\"A\": true}\n", NULL},
-        {"kubelet_feature_gates: [\"A=true\"]\n", NULL, "    featureGates: {\"A\": true}\n", NULL},
-        {"kube_proxy_feature_gates: [\"A=true\"]\n", NULL,
-         "  kube_proxy_config:\n    featureGates: {\"A\": true}\n", NULL},
-        {"apiserver_extra_volumes:\n- {name: a, hostPath: /srv/a, mountPath: /a, readOnly: true}\n",
-         NULL,
-         "    volumes: [{\"name\": \"a\", \"host_path\": \"/srv/a\", \"mount_path\": \"/a\", "
-         "\"read_only\": true}]\n",
-         NULL},
-        {"additional_sysctl: [{name: kernel.pid_max, value: 4194304}]\n", NULL,
-         "sysctls:\n  kernel.pid_max: \"4194304\"\n", NULL},
-        {"additional_sysctl: [{name: net.ipv4.ip_forward, value: 1}]\n", NULL, "nodes:\n",
-         "additional_sysctl: net.ipv4.ip_forward is set by kinstall itself"},
-        {"kubelet_max_pods: \"200\"\n", NULL, "  kubelet:\n    maxPods: 200\nnodes:", NULL},
-        {"kubelet_max_pods: 200\n", "kubelet_max_pods: 50\n", "    kubelet:\n      maxPods: 50",
-         NULL},
-        {"kubelet_max_parallel_image_pulls: 5\n", NULL,
-         "    maxParallelImagePulls: 5\n    serializeImagePulls: false\n", NULL},
-        {"kube_reserved: true\nkube_memory_reserved: 1Gi\nkube_master_memory_reserved: 2Gi\n", NULL,
-         "      kubeReserved: {\"cpu\": \"100m\", \"memory\": \"2Gi\"}\n", NULL},
-        {"system_reserved: true\n", NULL,
-         "    systemReserved: {\"cpu\": \"500m\", \"memory\": \"512Mi\"}\n", NULL},
-        {"kubelet_enforce_node_allocatable: pods,kube-reserved\n", NULL,
-         "    enforceNodeAllocatable: [\"pods\", \"kube-reserved\"]\n", NULL},
-        {"kubelet_custom_flags:\n- \"--eviction-hard=memory.available<100Mi,nodefs.available<5%\"\n"
-         "- --max-pods=60 --cloud-provider=external\n",
-         NULL,
-         "    evictionHard: {\"memory.available\": \"100Mi\", \"nodefs.available\": \"5%\"}\n"
-         "    maxPods: 60\n",
-         "kubelet_custom_flags: --cloud-provider has no place"},
-        {"kubelet_config_extra_args: {maxOpenFiles: 9, readOnlyPort: 10255}\n", NULL,
-         "    maxOpenFiles: 9\n", "kubelet_config_extra_args.readOnlyPort is set by kinstall"},
-        {"kubelet_node_config_extra_args: {maxOpenFiles: 9}\n", NULL,
-         "    kubelet:\n      maxOpenFiles: 9\n", NULL},
-        {"eviction_hard: {memory.available: 1Gi}\neviction_hard_control_plane: {memory.available: "
-         "2Gi}\n",
-         NULL, "      evictionHard: {\"memory.available\": \"2Gi\"}\n", NULL},
-        {"kubelet_topology_manager_policy: restricted\n", NULL,
-         "    topologyManagerPolicy: \"restricted\"\n", NULL},
-        {"kubeadm_patches:\n- {target: kubeletconfiguration, patch: {maxOpenFiles: 9}}\n"
-         "- {target: etcd, type: json, patch: []}\n",
-         NULL, "    maxOpenFiles: 9\n", "only those of kubeletconfiguration"},
-        {"kube_proxy_mode: ipvs\nkube_proxy_strict_arp: true\nkube_proxy_scheduler: lc\n"
-         "kube_proxy_nodeport_addresses: \"{{ a | b }}\"\n",
-         NULL, "  kube_proxy_config:\n    ipvs: {\"scheduler\": \"lc\", \"strictARP\": true}\n",
-         "kube_proxy_nodeport_addresses"},
-        {"kube_proxy_remove: true\n", NULL, "  kube_proxy: \"none\"\n", NULL},
-        {"kube_vip_enabled: true\nkube_vip_controlplane_enabled: true\nkube_vip_address: "
-         "10.77.0.9\n"
-         "loadbalancer_apiserver: {address: 10.77.0.9, port: 6443}\n",
-         NULL, "  endpoint: \"kube-vip\"\n  vip:\n    address: \"10.77.0.9\"\n", NULL},
-        {"dns_etchosts: |\n  10.0.0.5 ntp.site time.site # clocks\n\n  fd00::6 time.site\n", NULL,
-         "  dns_hosts: {\"ntp.site\": [\"10.0.0.5\"], \"time.site\": [\"10.0.0.5\", "
-         "\"fd00::6\"]}\n",
-         NULL},
-        {"flannel_interface: eth1\n", NULL, "  interface: \"eth1\"\n", NULL},
-        {"etcd_deployment_type: kubeadm\netcd_heartbeat_interval: 300\netcd_quota_backend_bytes: "
-         "4294967296\netcd_compaction_retention: \"8\"\n",
-         NULL,
-         "etcd:\n  quota_bytes: 4294967296\n  heartbeat_ms: 300\n  "
-         "election_ms: 5000\n  args: {\"auto-compaction-retention\": \"8\"}\n",
-         NULL},
-        {"tls_min_version: VersionTLS13\nkube_profiling: true\n"
-         "kubelet_protect_kernel_defaults: false\n",
-         NULL, "security:\n  profiling: true\n  protect_kernel: \"false\"\n  tls: \"1.3\"\n", NULL},
-        {"kube_pod_security_use_default: true\nkube_pod_security_default_enforce: restricted\n"
-         "kube_pod_security_exemptions_namespaces: [kube-system, shop]\n",
-         NULL,
-         "  pod_security: \"restricted\"\n  pod_security_exempt: [\"kube-system\", "
-         "\"shop\"]\n",
-         NULL},
-        {"containerd_registries_mirrors:\n- prefix: docker.io\n  mirrors:\n"
-         "  - {host: \"https://mirror.site/\", capabilities: [pull], skip_verify: true}\n"
-         "  - {host: \"http://old.site\"}\n"
-         "containerd_registry_auth: [{registry: docker.io, username: bot, password: hunter2}]\n",
-         NULL,
-         "registries: [{\"host\": \"docker.io\", \"urls\": [\"https://mirror.site\"], "
-         "\"username\": \"bot\"}]\n",
-         "always checked"},
-        {"container_manager: crio\ncrio_registries:\n- prefix: quay.io\n  location: quay.site\n"
-         "  mirrors: [{location: first.site}]\n",
-         NULL,
-         "registries: [{\"host\": \"quay.io\", \"urls\": [\"https://first.site\", "
-         "\"https://quay.site\"]}]\n",
-         NULL},
-        {"https_proxy: http://proxy.site:3128\nno_proxy: \".site,10.0.0.0/8\"\n"
-         "additional_no_proxy: a.b\n",
-         NULL,
-         "proxy:\n  https: \"http://proxy.site:3128\"\n  no_proxy: [\".site\", "
-         "\"10.0.0.0/8\", \"a.b\"]\n",
-         NULL},
-        {"node_annotations: {site/rack: \"7\"}\nnode_labels: {zone: a}\n", NULL,
-         "    labels: {\"zone\": \"a\"}\n    annotations: {\"site/rack\": \"7\"}\n", NULL},
-        {"metrics_server_enabled: true\n", NULL, "nodes:", "kpack create --with metrics-server"},
-        {"kube_kubeadm_apiserver_extra_args: {}\nadditional_sysctl: []\neviction_hard: {}\n"
-         "containerd_registries_mirrors: []\nhttp_proxy: \"\"\nkubelet_custom_flags: []\n",
-         NULL, "  network: \"flannel\"\nnodes:", NULL},
-    };
     put("hosts.yaml", HOSTS GROUPS);
-    for (size_t i = 0; i < KP_COUNT(cases); i++) {
+    for (size_t i = 0; i < KP_COUNT(settings); i++) {
+        const struct setting *c = &settings[i];
         kp_auto_value(kp_buf) out = KP_BUF(KP_YAML_MAX), notes = KP_BUF(KP_YAML_MAX);
         struct kp_err err = KP_ERR_INIT;
-        kp_auto_free char *vars = kp_asprintf("kube_network_plugin: flannel\n%s", cases[i].vars);
+        kp_auto_free char *vars = kp_asprintf("kube_network_plugin: flannel\n%s", c->vars);
         put("group_vars/all.yml", vars);
-        put("host_vars/node2.yml", cases[i].node2 ? cases[i].node2 : "# nothing\n");
-        cr_assert_eq(convert(&out, &notes, &err), 0, "%s: %s", cases[i].vars, err.message);
+        put("host_vars/node2.yml", c->node2 ? c->node2 : "# nothing\n");
+        cr_assert_eq(convert(&out, &notes, &err), 0, "%s: %s", c->vars, err.message);
         const char *text = kp_buf_slice(&out).ptr, *said = kp_buf_slice(&notes).ptr;
-        cr_expect(strstr(text, cases[i].says), "%s: wanted %s in:\n%s", cases[i].vars,
-                  cases[i].says, text);
-        cr_expect(!cases[i].note || strstr(said, cases[i].note), "%s: wanted %s in:\n%s",
-                  cases[i].vars, cases[i].note, said);
+        cr_expect(strstr(text, c->says), "%s: wanted %s in:\n%s", c->vars, c->says, text);
+        cr_expect(!c->note || strstr(said, c->note), "%s: wanted %s in:\n%s", c->vars, c->note,
+                  said);
         cr_expect_null(strstr(text, "hunter2"));
         cr_expect_null(strstr(said, "hunter2"));
         // what was written is an inventory of ours
         kp_auto(kp_inventory) inventory = NULL;
-        if (!strstr(cases[i].vars, "A=true"))
-            cr_expect_eq(load(&inventory, &err), 0, "%s: %s\n%s", cases[i].vars, err.message, text);
+        if (!strstr(c->vars, "A=true"))
+            cr_expect_eq(load(&inventory, &err), 0, "%s: %s\n%s", c->vars, err.message, text);
     }
 }
 
