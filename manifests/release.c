@@ -2,6 +2,7 @@
 #include "manifests/release.h"
 
 #include "bundle/names.h"
+#include "manifests/replace.h"
 #include "manifests/yaml.h"
 
 #include <stdio.h>
@@ -187,11 +188,11 @@ static int read_image(struct reading *in, const struct kp_yaml *node, void *out)
 
 static int read_replace(struct reading *in, const struct kp_yaml *node, void *out)
 {
-    static const char *const values[] = {
-        "pods",         "services", "cluster", "leave", "flannel-network", "flannel-backend",
-        "flannel-args", NULL};
+    const char *values[KP_REPLACE_KINDS + 1] = {NULL};
     struct kp_replace *replace = out;
     struct kp_yaml_reader r = kp_yaml_read(node, in->err);
+    for (size_t i = 0; i < KP_REPLACE_KINDS; i++)
+        values[i] = kp_replace_kinds[i].with;
     replace->find = kp_yaml_text_required(&r, "find");
     kp_yaml_text_required(&r, "with");
     replace->with = values[kp_yaml_choice(&r, "with", values, 0)];

@@ -6,6 +6,7 @@
 #include "install/inventory/kubespray.h"
 #include "install/inventory/network.h"
 #include "install/inventory/nodes.h"
+#include "manifests/replace.h"
 
 /* The value of a key of a section; else the section, else the root. */
 static const struct kp_yaml *place(const struct kp_yaml *root, const char *section, const char *key)
@@ -135,13 +136,23 @@ static bool is_version(const char *version, const char *wanted)
     return strncmp(version, wanted, len) == 0 && (!version[len] || version[len] == '.');
 }
 
-static bool tells(const struct kp_manifest *manifest, const char *with)
+/* What the bundle's manifests carry to the network plugin: enum kp_tells. -1: one names a value
+ * that this program does not know. */
+static int all_told(const struct kp_manifest *manifest, unsigned *told, struct kp_err *err)
 {
     for (size_t i = 0; i < manifest->manifest_count; i++)
-        for (size_t j = 0; j < manifest->manifests[i].replace_count; j++)
-            if (strcmp(manifest->manifests[i].replace[j].with, with) == 0)
-                return true;
-    return false;
+        for (size_t j = 0; j < manifest->manifests[i].replace_count; j++) {
+            const char *with = manifest->manifests[i].replace[j].with;
+            const struct kp_replace_kind *kind = kp_replace_kind(with);
+            if (!kind) {
+                kp_fail_as(err, KP_USAGE, "replace_unknown",
+                           "manifest %s of the bundle: this kinstall does not know the value '%s'",
+                           manifest->manifests[i].name, with);
+                return kp_hint(err, "use the kinstall that the bundle carries");
+            }
+            *told |= kind->tells;
+        }
+    return 0;
 }
 
 /* What the bundle's network plugin has no place for would be lost without a word. */
@@ -149,22 +160,27 @@ static int check_told(const struct kp_inventory *inventory, const struct kp_mani
                       struct kp_err *err)
 {
     const struct kp_network_options *net = &inventory->net;
+    bool six = kp_inventory_has_ip6(inventory), both = kp_inventory_dual(inventory);
+    unsigned told = 0;
+    if (all_told(manifest, &told, err) < 0)
+        return -1;
     const struct {
         const char *key;
         bool lost;
+        const char *of;
     } table[] = {
-        {"mtu", net->mtu && !tells(manifest, "flannel-backend")},
-        {"vxlan_port", net->vxlan_port && !tells(manifest, "flannel-backend")},
-        {"interface", net->interface && !tells(manifest, "flannel-args")},
-        {"pods", kp_inventory_has_ip6(inventory) && tells(manifest, "pods")},
+        {"mtu", net->mtu && !(told & KP_TELLS_MTU), "it"},
+        {"vxlan_port", net->vxlan_port && !(told & KP_TELLS_PORT), "it"},
+        {"interface", net->interface && !(told & KP_TELLS_INTERFACE), "it"},
+        {"pods", six && (told & KP_TELLS_IP4), "IPv6"},
+        {"pods", six && !both && (told & KP_TELLS_BOTH), "IPv6 alone"},
     };
     for (size_t i = 0; i < KP_COUNT(table); i++) {
         if (!table[i].lost)
             continue;
         kp_fail_as(err, KP_USAGE, "not_told",
                    "%s: kubernetes.%s: the network %s of this bundle is not told of %s",
-                   inventory->path, table[i].key, manifest->network,
-                   strcmp(table[i].key, "pods") == 0 ? "IPv6" : "it");
+                   inventory->path, table[i].key, manifest->network, table[i].of);
         return kp_hint(err, "leave it out and give it where the bundle is made (values of the "
                             "chart, a manifest of your own), or use flannel");
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Phase network: the manifests of the bundle's network plugin, applied and waited for. */
-#include "install/flannel.h"
+#include "install/plugin.h"
 #include "install/check/health.h"
 #include "install/check/health_probe.h"
 #include "install/steps/common.h"
@@ -14,14 +14,16 @@
 #define MANIFEST_MAX ((size_t)8 << 20)
 #define WAIT_S 300
 
-static char *value_of(const struct kp_site *site, const char *with)
+static char *value_of(const struct kp_site *site, const struct kp_replace *replace,
+                      const char *text)
 {
+    const char *with = replace->with;
     if (strcmp(with, "pods") == 0)
         return kp_strdup(site->inventory->kubernetes.pods);
     if (strcmp(with, "services") == 0)
         return kp_strdup(site->inventory->kubernetes.services);
     return strcmp(with, "cluster") == 0 ? kp_strdup(site->inventory->cluster)
-                                        : kp_flannel_value(site, with);
+                                        : kp_plugin_value(site, replace, text);
 }
 
 int kp_manifest_fill(struct kp_buf *out, struct kp_slice text, const struct kp_replace *replace,
@@ -63,17 +65,27 @@ static bool leaves(const struct kp_replace *replace)
     return strcmp(replace->with, "leave") == 0;
 }
 
-/* Takes away the lines whose keys the add-on's own controller fills in. */
-static void leave_lines(const struct kp_cluster_manifest *manifest, char **text, size_t *len)
+static void leave_key(char **text, size_t *len, const char *key)
+{
+    kp_auto_value(kp_buf) kept = KP_BUF(MANIFEST_MAX);
+    kp_manifest_leave(&kept, (struct kp_slice){*text, *len}, key);
+    kp_free(*text);
+    *len = kept.len;
+    *text = kp_buf_steal(&kept);
+}
+
+/* Takes away the lines whose keys the add-on's own controller fills in, and those of keys that the
+ * inventory decides. */
+static void leave_lines(const struct kp_site *site, const struct kp_cluster_manifest *manifest,
+                        char **text, size_t *len)
 {
     for (size_t i = 0; i < manifest->replace_count; i++) {
-        if (!leaves(&manifest->replace[i]))
-            continue;
-        kp_auto_value(kp_buf) kept = KP_BUF(MANIFEST_MAX);
-        kp_manifest_leave(&kept, (struct kp_slice){*text, *len}, manifest->replace[i].find);
-        kp_free(*text);
-        *len = kept.len;
-        *text = kp_buf_steal(&kept);
+        const struct kp_replace *replace = &manifest->replace[i];
+        const char *key;
+        if (leaves(replace))
+            leave_key(text, len, replace->find);
+        for (size_t j = 0; (key = kp_plugin_writes(site, replace->with, j)); j++)
+            leave_key(text, len, key);
     }
 }
 
@@ -88,17 +100,17 @@ int kp_manifest_render(struct kp_site *site, const struct kp_cluster_manifest *m
     size_t len, n = 0;
     if (kp_bundle_load(site->bundle, &manifest->blob, MANIFEST_MAX, &text, &len, err) < 0)
         return -1;
+    leave_lines(site, manifest, &text, &len);
     for (size_t i = 0; i < manifest->replace_count; i++) {
         if (leaves(&manifest->replace[i]))
             continue;
-        kp_auto_free char *value = value_of(site, manifest->replace[i].with);
+        kp_auto_free char *value = value_of(site, &manifest->replace[i], text);
         literal[n] = manifest->replace[i];
         values[n] = kp_arena_strdup(arena, value);
         if (!values[n++])
             return kp_fail(err, KP_USAGE, "replace with '%s': this kinstall does not know it",
                            manifest->replace[i].with);
     }
-    leave_lines(manifest, &text, &len);
     return kp_manifest_fill(out, (struct kp_slice){text, len}, literal, n, values, err);
 }
 

@@ -4,6 +4,7 @@
 #include "core/file.h"
 #include "install/firewall.h"
 #include "install/flannel.h"
+#include "install/plugin.h"
 #include "install/steps/dns.h"
 #include "install/steps/kubeadm.h"
 #include "install/steps/proxy.h"
@@ -145,6 +146,86 @@ Test(clusternet, what_flannel_is_told)
     kp_auto_free char *args = kp_flannel_value(&s.site, "flannel-args");
     cr_expect_str_eq(args, "        - --kube-subnet-mgr\n        - --iface=eth1");
     cr_expect_null(kp_flannel_value(&s.site, "pods"));
+}
+
+static char *told(const struct kp_site *site, const char *find, const char *with, const char *text)
+{
+    const struct kp_replace replace = {.find = find, .with = with};
+    return kp_plugin_value(site, &replace, text);
+}
+
+Test(clusternet, what_cilium_is_told)
+{
+    static const char find[] = "  identity-allocation-mode: ";
+    static const struct {
+        const char *text, *pods, *interface, *want, *writes;
+        unsigned mtu, port;
+    } table[] = {
+        {"", "10.1.0.0/16", NULL, "  identity-allocation-mode: ", "", 0, 0},
+        // pods get what VXLAN leaves
+        {"data:\n  routing-mode: \"tunnel\"\n", "10.1.0.0/16", "eth1",
+         "  mtu: \"1450\"\n  tunnel-port: \"4789\"\n  devices: \"eth1\"\n"
+         "  identity-allocation-mode: ",
+         "mtu tunnel-port devices ", 1400, 4789},
+        {"data:\n  routing-mode: \"native\"\n", "10.1.0.0/16", NULL,
+         "  mtu: \"1400\"\n  identity-allocation-mode: ", "mtu ", 1400, 0},
+        {"", "10.1.0.0/16,fd00::/56", NULL,
+         "  enable-ipv6: \"true\"\n  k8s-require-ipv6-pod-cidr: \"true\"\n"
+         "  identity-allocation-mode: ",
+         "enable-ipv6 k8s-require-ipv6-pod-cidr ", 0, 0},
+    };
+    for (size_t i = 0; i < KP_COUNT(table); i++) {
+        struct sample s;
+        kp_auto_value(kp_buf) writes = KP_BUF(256);
+        const char *key;
+        fill(&s);
+        s.inventory.kubernetes.pods = table[i].pods;
+        s.inventory.net.mtu = table[i].mtu;
+        s.inventory.net.vxlan_port = table[i].port;
+        s.inventory.net.interface = table[i].interface;
+        kp_auto_free char *got = told(&s.site, find, "cilium-config", table[i].text);
+        cr_expect_str_eq(got, table[i].want, "case %zu", i);
+        for (size_t j = 0; (key = kp_plugin_writes(&s.site, "cilium-config", j)); j++)
+            kp_buf_addf(&writes, "%s ", key);
+        kp_auto_free char *keys = kp_buf_steal(&writes);
+        cr_expect_str_eq(keys, table[i].writes, "case %zu", i);
+        cr_expect_null(kp_plugin_writes(&s.site, "pods", 0));
+    }
+}
+
+Test(clusternet, what_calico_is_told)
+{
+    static const struct {
+        const char *with, *find, *want;
+    } table[] = {
+        {"calico-mtu", "veth_mtu: \"0\"", "veth_mtu: \"1400\""},
+        {"calico-address", "- name: IP",
+         "- name: IP\n            - name: IP_AUTODETECTION_METHOD\n"
+         "              value: \"interface=^eth1$\""},
+        {"calico-ipip", "x", "- name: CALICO_IPV4POOL_IPIP\n              value: \"Never\""},
+        {"calico-vxlan", "x",
+         "- name: CALICO_IPV4POOL_VXLAN\n              value: \"Always\"\n"
+         "            - name: FELIX_VXLANPORT\n              value: \"4790\""},
+        {"flannel-args", "x", "        - --kube-subnet-mgr\n        - --iface=eth1"},
+        {"nothing", "x", NULL},
+    };
+    struct sample s, plain;
+    fill(&s);
+    fill(&plain);
+    s.inventory.net.mtu = 1400;
+    s.inventory.net.vxlan_port = 4790;
+    s.inventory.net.interface = "eth1";
+    for (size_t i = 0; i < KP_COUNT(table); i++) {
+        kp_auto_free char *got = told(&s.site, table[i].find, table[i].with, "");
+        kp_auto_free char *as_it_was = told(&plain.site, table[i].find, table[i].with, "");
+        if (!table[i].want) {
+            cr_expect_null(got);
+            continue;
+        }
+        cr_expect_str_eq(got, table[i].want, "case %zu", i);
+        if (strncmp(table[i].with, "calico", 6) == 0)
+            cr_expect_str_eq(as_it_was, table[i].find, "case %zu", i);
+    }
 }
 
 Test(clusternet, dns)

@@ -348,3 +348,41 @@ Test(inventory, isolated_needs_a_network_that_enforces)
             cr_expect_str_eq(err.reason, "policy_not_enforced");
     }
 }
+
+/* What the bundle's network has no place for is refused, not lost. */
+Test(inventory, the_network_must_be_told_of_what_is_said)
+{
+    static const char six[] = "kubernetes: {pods: \"fd10::/56\", services: \"fd11::/108\"}\n";
+    static const struct {
+        const char *text, *with, *say; /* NULL: good */
+    } cases[] = {
+        {"kubernetes: {mtu: 1400}\n", "flannel-backend", NULL},
+        {"kubernetes: {mtu: 1400}\n", "flannel-args", "kubernetes.mtu"},
+        {"kubernetes: {mtu: 1400, vxlan_port: 1, interface: eth1}\n", "cilium-config", NULL},
+        {"kubernetes: {mtu: 1400}\n", "calico-mtu", NULL},
+        {"kubernetes: {vxlan_port: 4790}\n", "calico-vxlan", NULL},
+        {"kubernetes: {vxlan_port: 4790}\n", "calico-ipip", "kubernetes.vxlan_port"},
+        {"kubernetes: {interface: eth1}\n", "calico-address", NULL},
+        {"kubernetes: {interface: eth1}\n", "calico-mtu", "kubernetes.interface"},
+        {"", "of-tomorrow", "does not know the value 'of-tomorrow'"},
+        {six, "pods", "not told of IPv6"},
+        {six, "cilium-config", "not told of IPv6 alone"},
+        {six, "flannel-network", NULL},
+    };
+    for (size_t i = 0; i < KP_COUNT(cases); i++) {
+        struct kp_replace replace = {"x", cases[i].with};
+        struct kp_cluster_manifest one = {.name = "net", .replace = &replace, .replace_count = 1};
+        const struct kp_manifest manifest = {
+            .kubernetes = "v1.30.14", .network = "any", .manifests = &one, .manifest_count = 1};
+        kp_auto(kp_inventory) inventory = NULL;
+        kp_auto_free char *text = kp_asprintf(
+            "cluster: demo\nnodes:\n  - {name: cp1, address: %s, roles: [control-plane]}\n%s",
+            cases[i].text == six ? "\"fd77::1\"" : "10.77.0.11", cases[i].text);
+        struct kp_err err = KP_ERR_INIT;
+        cr_assert_eq(load(text, &inventory, &err), 0, "%s", err.message);
+        int result = kp_inventory_check_bundle(inventory, &manifest, &err);
+        cr_expect_eq(result, cases[i].say ? -1 : 0, "%zu: %s", i, err.message);
+        if (cases[i].say && result < 0)
+            cr_expect(strstr(err.message, cases[i].say), "%zu: %s", i, err.message);
+    }
+}
