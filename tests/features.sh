@@ -58,7 +58,7 @@ source_of() {
 }
 
 # An e2e script is a test only where ./check runs it.
-in_check() { [[ $1 == test_* ]] || grep -E "^E2E(_LONG)?=\(.*[( ]$1[ )]" check >/dev/null; }
+in_check() { [[ $1 == test_* ]] || grep -E "^E2E(_LONG)?=\((.* )?$1[ )]" check >/dev/null; }
 
 marks_of() { # FILE: "ID HOW", each once
     sed -nE "s,$MARK,\2 \3,p" "$1" | sort -u
