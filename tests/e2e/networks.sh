@@ -35,24 +35,28 @@ prepare() { # GROUPS
     kpack keygen net --folder "$WORK/keys"
 }
 
-# complete NAME REFERENCE [OPTIONS…]: a bundle is made; without that image it is not, and the image is named.
+# complete NAME COUNT [OPTIONS…]: a bundle is made; without any one of its COUNT images of networks and add-ons it is
+# not, and that image is named.
 complete() {
-    local name=$1 reference=$2 lock=$WORK/$1.lock.json
+    local name=$1 count=$2 lock=$WORK/$1.lock.json reference references
     shift 2
-    part "$name: every image is in the bundle; without $reference there is none"
+    part "$name: every image is in the bundle; without any one of $count there is none"
     create_network "$name.tar.zst" "$@" >"$WORK/out" 2>&1 || fail "create: $(cat "$WORK/out")"
     contains "create" "$(cat "$WORK/out")" "complete  every image"
-    jq -r '.images[] | "\(.reference)   \(.why)"' "$lock" | grep network | sed 's/^/     /'
-    jq --arg ref "$reference" '.images |= map(select(.reference != $ref))' "$lock" >"$WORK/less.json"
-    [[ $(jq '.images | length' "$WORK/less.json") == $(($(jq '.images | length' "$lock") - 1)) ]] || fail "$reference is not in the lock of $name"
-    refused 5 kpack create --mirrors "$WORK/mirrors.yaml" --lock "$WORK/less.json" --unsigned --output "$WORK/less.tar.zst"
-    contains "create without it" "$OUTPUT" "$reference" "is not in the bundle"
-    [[ ! -e $WORK/less.tar.zst ]] || fail "a bundle was made all the same"
+    references=$(jq -r '.images[] | select(.why | test("^(network|add-on) ")) | .reference' "$lock")
+    expect "images" "$count" "$(wc -w <<<"$references")"
+    for reference in $references; do
+        jq --arg ref "$reference" '.images |= map(select(.reference != $ref))' "$lock" >"$WORK/less.json"
+        refused 5 kpack create --mirrors "$WORK/mirrors.yaml" --lock "$WORK/less.json" --unsigned --output "$WORK/less.tar.zst"
+        contains "create without it" "$OUTPUT" "$reference" "is not in the bundle"
+        [[ ! -e $WORK/less.tar.zst ]] || fail "a bundle was made all the same"
+        say "without $reference: refused"
+    done
 }
 
 test_complete() {
-    complete flannel docker.io/flannel/flannel:v0.28.10 --network flannel
-    complete calico docker.io/calico/kube-controllers:v3.29.1 --network calico
+    complete flannel 2 --network flannel
+    complete calico 3 --network calico
     part "a network of one's own, with the same proof"
     sed -n '/^apiVersion: apps/,$p' "$UPSTREAM_FILES_DIR"/github/flannel-io/flannel/releases/download/v*/kube-flannel.yml >"$WORK/own.yml"
     refused 5 create_network own.tar.zst --network-manifest "$WORK/own.yml" --image docker.io/flannel/flannel:v0.28.10
@@ -62,7 +66,7 @@ test_complete() {
 }
 
 test_rendered() {
-    complete cilium quay.io/cilium/operator-generic:v1.15.19 --network cilium --with multus
+    complete cilium 3 --network cilium --with multus
     part "the same lock: the same bytes, rendered again by helm from an empty cache"
     in_home env XDG_CACHE_HOME="$WORK/cold" "$PREFIX/bin/kpack" create --mirrors "$WORK/mirrors.yaml" --lock "$WORK/cilium.lock.json" --key "$KEY" \
         --output "$WORK/again.tar.zst" >"$WORK/out" 2>&1 || fail "create --lock: $(cat "$WORK/out")"
@@ -83,11 +87,22 @@ name_builtin() {
 
 all_are_ready() { [[ $(ready_nodes) == "cp1=True w1=True" ]] && no_unready_pods; }
 
+# Both families; MTU, port of VXLAN and interface are the site's.
+write_inventory() {
+    local name info
+    info=$("$SITE" info --json)
+    "$SITE" hosts-yaml --cluster "$CLUSTER" |
+        sed "s/network: flannel/network: cilium, mtu: 1400, vxlan_port: 4790, interface: eth0/" >"$(inventory)"
+    for name in cp1 w1; do
+        sed -i -E "s/(name: $name, .*)address: ([0-9.]+)/\1address: [\2, \"$(jq -r --arg n "$name" '.nodes[] | select(.name == $n) | .ip6' <<<"$info")\"]/" "$(inventory)"
+    done
+}
+
 test_install() {
-    part "a control plane and a worker; Cilium and Multus"
+    part "a control plane and a worker with both families; Cilium and Multus"
     "$SITE" up --node cp1=10.77.0.11 --node w1=10.77.0.12
     eval "$("$SITE" env)"
-    "$SITE" hosts-yaml --cluster "$CLUSTER" | sed "s/network: flannel/network: cilium/" >"$(inventory)"
+    write_inventory
     printf 'security: {isolated: [vault]}\n' >>"$(inventory)"
     local node
     for node in cp1 w1; do
@@ -128,6 +143,21 @@ inside() { # NAMESPACE POD COMMAND…
     local namespace=$1 pod=$2
     shift 2
     kubectl exec -n "$namespace" "$pod" -- "$@"
+}
+
+# In a pod: its routes have what VXLAN leaves of its interface.
+test_told() {
+    part "Cilium has the inventory's MTU, port of VXLAN and interface, and pods have both families"
+    contains "cilium_vxlan" "$("$SITE" run w1 -- ip -d link show cilium_vxlan)" "dstport 4790"
+    expect "config" "1450 4790 eth0 true" "$(kubectl get cm -n kube-system cilium-config -o json | jq -r '.data | [.mtu, ."tunnel-port", .devices, ."enable-ipv6"] | join(" ")')"
+    contains "pairs" "$(jq -r '.checks[] | select(.name == "pod to pod") | .detail' "$WORK/$CLUSTER.state/report.json")" "by IPv4 and IPv6"
+    kubectl create namespace told
+    pod told sender >/dev/null
+    kubectl wait --for=condition=Ready pod/sender -n told --timeout=120s
+    contains "a pod's route" "$(inside told sender ip route show default)" "mtu 1400"
+    expect "a pod's addresses" 2 "$(kubectl get pod -n told sender -o json | jq '.status.podIPs | length')"
+    kubectl delete namespace told --timeout=120s
+    seen cilium-settings running
 }
 
 # By the cluster's own means, not by kinstall's: names are resolved, all else is closed, a policy opens it.
@@ -182,19 +212,35 @@ test_again() {
     expect "packets that left: $("$SITE" egress detail)" 0 "$("$SITE" egress)"
 }
 
+# The replacements of a lock's manifest, with the values that tests/unit/test_clusternet.c has seen kinstall give.
+as_kinstall_puts_it() {
+    python3 -c 'import json, sys
+env = "\n            - name: %s\n              value: \"%s\""
+values = {"pods": lambda find: "10.233.64.0/18", "calico-mtu": lambda find: "veth_mtu: \"1400\"",
+    "calico-address": lambda find: find + env % ("IP_AUTODETECTION_METHOD", "interface=^eth0$"),
+    "calico-ipip": lambda find: find.replace("Always", "Never"),
+    "calico-vxlan": lambda find: find.replace("Never", "Always") + env % ("FELIX_VXLANPORT", "4790")}
+text = sys.stdin.read()
+for one in [r for m in json.load(open(sys.argv[1]))["manifests"] for r in m["replace"]]:
+    assert one["find"] in text, one
+    text = text.replace(one["find"], values[one["with"]](one["find"]))
+print(text)' "$1"
+}
+
 # Calico cannot run here: its manifest, as kinstall would put it, before this cluster's API server.
 test_calico() {
     local manifest
-    complete calico docker.io/calico/kube-controllers:v3.29.1 --network calico
+    complete calico 3 --network calico
     part "Calico's manifest is accepted by the API server (dry run)"
     manifest=$(jq -r '.manifests[] | select(.name == "calico").sha256' "$WORK/calico.lock.json")
-    find "$CACHE" -name "$manifest" -exec sed 's,192.168.0.0/16,10.233.64.0/18,' {} \; >"$WORK/calico.yaml"
-    contains "the pods' network" "$(cat "$WORK/calico.yaml")" '- name: CALICO_IPV4POOL_CIDR'
+    find "$CACHE" -name "$manifest" -exec cat {} \; | as_kinstall_puts_it "$WORK/calico.lock.json" >"$WORK/calico.yaml"
+    contains "told" "$(cat "$WORK/calico.yaml")" '- name: CALICO_IPV4POOL_CIDR' 'value: "10.233.64.0/18"' 'veth_mtu: "1400"' FELIX_VXLANPORT "interface=^eth0$"
     kubectl apply --server-side --dry-run=server -f - <"$WORK/calico.yaml" >"$WORK/out" 2>&1 || fail "$(cat "$WORK/out")"
     contains "dry run" "$(cat "$WORK/out")" "daemonset.apps/calico-node serverside-applied (server dry run)" \
         "deployment.apps/calico-kube-controllers serverside-applied (server dry run)"
     say "$(grep -c 'server dry run' "$WORK/out") objects"
     seen calico validated
+    seen calico-settings validated
 }
 
 # What a network leaves on a node, for comparing.
@@ -229,6 +275,7 @@ main() {
         prepare cilium,multus,calico
         test_rendered
         test_install
+        test_told
         test_policies
         test_again
         test_calico
