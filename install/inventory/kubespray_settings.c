@@ -10,6 +10,7 @@
 #define KUBESPRAY_HEARTBEAT 250
 #define KUBESPRAY_ELECTION 5000
 #define KUBESPRAY_NODE_PREFIX "24"
+#define VXLAN_HEADERS 50
 
 static const struct kp_yaml *of_cluster(const struct kp_converter *c, const char *name)
 {
@@ -185,22 +186,28 @@ static void write_proxy(struct kp_converter *c)
 
 /* --- the network's, names, patches ------------------------------------------------------------ */
 
+/* Theirs is the nodes' for Cilium, ours what pods send through VXLAN; 0 leaves it to the plugin. */
 static void write_network(struct kp_converter *c)
 {
     static const struct {
         const char *plugin, *name, *ours;
-    } table[] = {{"calico", "calico_mtu", "mtu"},
-                 {"calico", "calico_vxlan_port", "vxlan_port"},
-                 {"cilium", "cilium_mtu", "mtu"},
-                 {"flannel", "flannel_interface", "interface"}};
+        unsigned less;
+    } table[] = {{"calico", "calico_mtu", "mtu", 0},
+                 {"calico", "calico_vxlan_port", "vxlan_port", 0},
+                 {"cilium", "cilium_mtu", "mtu", VXLAN_HEADERS},
+                 {"flannel", "flannel_interface", "interface", 0}};
     const char *plugin = text_of_cluster(c, "kube_network_plugin");
     for (size_t i = 0; i < KP_COUNT(table); i++) {
         bool counts = strcmp(plugin ? plugin : "calico", table[i].plugin) == 0;
         const char *text = counts ? text_of_cluster(c, table[i].name) : NULL;
-        kp_auto_json value =
-            text ? kp_convert_json(c, of_cluster(c, table[i].name)) : json_integer(0);
-        if (!json_is_integer(value) || json_integer_value(value))
-            kp_convert_write(c, "  ", table[i].ours, value);
+        uint64_t number = 0;
+        bool is_number = text && kp_parse_u64(kp_slice_of(text), UINT32_MAX, &number);
+        kp_auto_json value = NULL;
+        if (!text || !*text || (is_number && number <= table[i].less))
+            continue;
+        value = is_number ? json_integer((json_int_t)(number - table[i].less))
+                          : kp_convert_json(c, of_cluster(c, table[i].name));
+        kp_convert_write(c, "  ", table[i].ours, value);
     }
 }
 

@@ -364,6 +364,29 @@ Test(kubespray, settings, .init = begin, .fini = end)
     }
 }
 
+Test(kubespray, what_the_networks_are_told, .init = begin, .fini = end)
+{
+    static const struct {
+        const char *vars, *says;
+    } cases[] = {
+        {"kube_network_plugin: cilium\ncilium_mtu: 1500\n", "  mtu: 1450\n"},
+        {"kube_network_plugin: cilium\ncilium_mtu: \"0\"\ncalico_mtu: 1400\n",
+         "  network: \"cilium\"\nnodes:"},
+        {"calico_mtu: 1400\ncalico_vxlan_port: 4790\n", "  mtu: 1400\n  vxlan_port: 4790\n"},
+        {"calico_mtu: \"\"\n", "  network: \"calico\"\nnodes:"},
+    };
+    put("hosts.yaml", HOSTS GROUPS);
+    for (size_t i = 0; i < KP_COUNT(cases); i++) {
+        kp_auto_value(kp_buf) out = KP_BUF(KP_YAML_MAX), notes = KP_BUF(KP_YAML_MAX);
+        struct kp_err err = KP_ERR_INIT;
+        put("group_vars/all.yml", cases[i].vars);
+        cr_assert_eq(convert(&out, &notes, &err), 0, "%s: %s", cases[i].vars, err.message);
+        const char *text = kp_buf_slice(&out).ptr;
+        cr_expect(strstr(text, cases[i].says), "%s: wanted %s in:\n%s", cases[i].vars,
+                  cases[i].says, text);
+    }
+}
+
 Test(kubespray, etcd_of_its_own, .init = begin, .fini = end)
 {
     put("hosts.yaml", "all:\n  hosts:\n"
