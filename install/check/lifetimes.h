@@ -11,6 +11,7 @@
 
 #define KP_CERTIFICATE_NAME_MAX 128
 #define KP_KUBELET_CLIENT "/var/lib/kubelet/pki/kubelet-client-current.pem"
+#define KP_KUBELET_SERVER "/var/lib/kubelet/pki/kubelet-server-current.pem"
 
 enum kp_certificate_kind {
     KP_CERTIFICATE_CA,

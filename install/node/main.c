@@ -119,6 +119,16 @@ static int run_mirrors(void *options, int argc, char **argv, struct kp_err *err)
     return kp_node_mirrors_watch(err);
 }
 
+static int run_approve(void *options, int argc, char **argv, struct kp_err *err)
+{
+    const struct kp_node_approving *how = options;
+    (void)argc;
+    (void)argv;
+    if (!how->kubeconfig || !how->nodes || !how->result)
+        return kp_fail(err, KP_USAGE, "--kubeconfig, --nodes and --result are needed");
+    return kp_node_approve(how, err);
+}
+
 static const struct kp_option probe_server_table[] = {
     {.name = "port",
      .type = KP_OPT_NUMBER,
@@ -139,6 +149,24 @@ static const struct kp_option probe_client_table[] = {
      .offset = offsetof(struct probe_client_options, get),
      .value = "URL",
      .help = "get this page"},
+    {.name = NULL},
+};
+static const struct kp_option approve_table[] = {
+    {.name = "kubeconfig",
+     .type = KP_OPT_TEXT,
+     .offset = offsetof(struct kp_node_approving, kubeconfig),
+     .value = "FILE",
+     .help = "the credential that may approve"},
+    {.name = "nodes",
+     .type = KP_OPT_TEXT,
+     .offset = offsetof(struct kp_node_approving, nodes),
+     .value = "FILE",
+     .help = "nodes of the inventory and their addresses"},
+    {.name = "result",
+     .type = KP_OPT_TEXT,
+     .offset = offsetof(struct kp_node_approving, result),
+     .value = "FILE",
+     .help = "where what was done is written"},
     {.name = NULL},
 };
 static const struct kp_command commands[] = {
@@ -176,6 +204,12 @@ static const struct kp_command commands[] = {
      .arguments = "",
      .run = run_mirrors,
      .summary = "put mirrors that do not answer last (service kpack-mirrors)"},
+    {.name = "approve",
+     .arguments = "",
+     .options = approve_table,
+     .size = sizeof(struct kp_node_approving),
+     .run = run_approve,
+     .summary = "approve kubelets' serving certificates (service kpack-approve)"},
     {.name = "pause", .arguments = "", .run = run_pause, .summary = "stay until told to end"},
     {.name = NULL},
 };

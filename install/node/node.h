@@ -171,3 +171,12 @@ char *kp_node_mirrors_write(struct kp_slice text, const struct kp_slice *order, 
 bool kp_node_mirrors_sort(struct kp_slice *urls, const bool *answers, size_t n);
 /* Until it is interrupted. */
 KP_CHECK int kp_node_mirrors_watch(struct kp_err *err);
+
+/* approve.c: one look at the kubelets' requests for serving certificates (approve_rules.h), written
+ * to result: {"kind", "time", "approved": [{"name", "requester"}], "refused": [… "why"],
+ * "more_refused"}. */
+#define KP_NODE_APPROVALS_KIND "kpack.approvals/v1"
+struct kp_node_approving {
+    const char *kubeconfig, *nodes, *result;
+};
+KP_CHECK int kp_node_approve(const struct kp_node_approving *how, struct kp_err *err);

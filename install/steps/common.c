@@ -142,6 +142,12 @@ int kp_restart_kubelet(struct kp_site *site, struct kp_site_node *node, struct k
     return kp_place_unit(site, node, "kubelet.service", KP_UNIT_RESTART, NULL, err);
 }
 
+char *kp_hand_path(const struct kp_site *site, const struct kp_site_node *node)
+{
+    const struct kp_file *hand = kp_manifest_file(site->manifest, "knode", node->arch);
+    return hand ? kp_asprintf(KP_HANDS "/knode-%s", kp_digest_hex(&hand->sha256).hex) : NULL;
+}
+
 int kp_place_enabled(struct kp_site *site, struct kp_site_node *node, const char *unit,
                      struct kp_err *err)
 {

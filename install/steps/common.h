@@ -16,10 +16,14 @@
 #define KP_KUBEADM "/usr/local/bin/kubeadm"
 #define KP_CRICTL "/usr/local/bin/crictl"
 #define KP_CTR "/usr/local/bin/ctr"
+#define KP_HANDS "/usr/local/libexec/kpack"
 #define KP_CA_FILE "/etc/kpack/mirror-ca.pem"
 #define KP_KUBECTL_TIMEOUT 60
 #define KP_KUBECTL_OUTPUT_MAX ((size_t)16 << 20)
 
+/* Where the bundle's knode lies on the node, for units of ours; NULL: the bundle has none. kp_free.
+ */
+char *kp_hand_path(const struct kp_site *site, const struct kp_site_node *node);
 /* Files, units: the session's request, then kp_step_changed. */
 KP_CHECK int kp_place(struct kp_site *site, struct kp_site_node *node, const char *path,
                       struct kp_slice data, unsigned mode, bool *changed, struct kp_err *err);

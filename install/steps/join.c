@@ -3,6 +3,7 @@
  */
 #include "install/etcd/etcd.h"
 #include "install/pki/pki.h"
+#include "install/steps/approve.h"
 #include "install/steps/common.h"
 #include "install/steps/etcd.h"
 #include "install/steps/kubeadm.h"
@@ -311,6 +312,12 @@ const struct kp_step kp_steps_join[] = {
      .nodes = KP_STEP_CONTROL_PLANES,
      .serial = true,
      .apply = kp_endpoint_certificate},
+    {.name = "approver-role", .phase = "join", .nodes = KP_STEP_FIRST, .apply = kp_approve_role},
+    {.name = "approver",
+     .phase = "join",
+     .nodes = KP_STEP_CONTROL_PLANES,
+     .apply = kp_approve_place},
+    {.name = "serving", .phase = "join", .nodes = KP_STEP_ALL, .apply = kp_approve_serving},
     {.name = "join-forget", .phase = "join", .nodes = KP_STEP_FIRST, .apply = apply_forget},
     {.name = NULL},
 };

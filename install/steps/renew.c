@@ -7,6 +7,7 @@
 #include "install/check/lifetimes.h"
 #include "install/etcd/etcd.h"
 #include "install/pki/pki.h"
+#include "install/steps/approve.h"
 #include "install/steps/common.h"
 #include "install/steps/endpoint.h"
 #include "install/steps/etcd.h"
@@ -218,7 +219,8 @@ static int apply_files(struct kp_site *site, struct kp_site_node *node, struct k
     if (kp_renew_mark(site, node, RESTART_STEP, false, err) < 0 ||
         kp_renew_mark(site, node, FILES_STEP, false, err) < 0 ||
         kp_kubeadm_configured(site, node, CONFIG, argv, err) < 0 ||
-        kp_etcd_place_client(site, node, NULL, err) < 0)
+        kp_etcd_place_client(site, node, NULL, err) < 0 ||
+        kp_approve_credential(site, node, err) < 0)
         return -1;
     return kp_renew_mark(site, node, FILES_STEP, true, err);
 }
@@ -348,6 +350,11 @@ static const struct kp_step rest[] = {
      .phase = "kubelets",
      .nodes = KP_STEP_ALL,
      .apply = kp_renew_kubelet,
+     .halting = true},
+    {.name = "certs-serving",
+     .phase = "kubelets",
+     .nodes = KP_STEP_ALL,
+     .apply = kp_renew_serving,
      .halting = true},
     {.name = "kubeconfig",
      .phase = "kubelets",

@@ -33,6 +33,9 @@ KP_CHECK int kp_renew_mark(struct kp_site *site, struct kp_site_node *node, cons
  * were asked for. On a control plane by the CA on its disk, so that a cluster that stood still for
  * a year gets up again; on a worker by a bootstrap token, so that its key never leaves it. */
 KP_CHECK int kp_renew_kubelet(struct kp_site *site, struct kp_site_node *node, struct kp_err *err);
+/* What its kubelet serves with, where that ends within the days asked for or was not rotated in
+ * time: it asks anew, and the request is approved as any other (steps/approve.h). */
+KP_CHECK int kp_renew_serving(struct kp_site *site, struct kp_site_node *node, struct kp_err *err);
 /* The node is Ready, and its static pods and those of DaemonSets are. */
 KP_CHECK int kp_renew_gate(struct kp_site *site, struct kp_site_node *node, struct kp_err *err);
 

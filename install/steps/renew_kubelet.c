@@ -4,10 +4,12 @@
 #include "core/interrupt.h"
 #include "core/text.h"
 #include "install/check/lifetimes.h"
+#include "install/steps/approve.h"
 #include "install/steps/common.h"
 #include "install/steps/kubeadm.h"
 
 #define STEP "certs-kubelet"
+#define SERVING_STEP "certs-serving"
 #define CONFIG "/etc/kubernetes/kpack-kubelet.yaml"
 #define KUBELET_CONF "/etc/kubernetes/kubelet.conf"
 #define BOOTSTRAP_CONF "/etc/kubernetes/bootstrap-kubelet.conf"
@@ -16,6 +18,7 @@
 #define PAUSE_NS 500000000L
 
 struct looking {
+    enum kp_certificate_kind kind;
     long days;
     bool due, seen;
 };
@@ -25,19 +28,20 @@ static int look(void *user, const struct kp_lifetime *found, struct kp_err *err)
     struct looking *looking = user;
     time_t now = time(NULL);
     (void)err;
-    if (found->kind != KP_CERTIFICATE_KUBELET)
+    if (found->kind != looking->kind)
         return 0;
     looking->seen = true;
     looking->due = kp_lifetime_is_late(found, now) || found->ends - now < looking->days * DAY_S;
     return 0;
 }
 
-static int is_due(struct kp_site *site, struct kp_site_node *node, bool *due, struct kp_err *err)
+static int is_due(struct kp_site *site, struct kp_site_node *node, const char *step,
+                  enum kp_certificate_kind kind, bool *due, struct kp_err *err)
 {
-    struct looking looking = {.days = site->renew.days};
+    struct looking looking = {.kind = kind, .days = site->renew.days};
     bool done;
     *due = false;
-    if (kp_renew_done(site, node, STEP, &done, err) < 0)
+    if (kp_renew_done(site, node, step, &done, err) < 0)
         return -1;
     if (done)
         return 0;
@@ -45,8 +49,8 @@ static int is_due(struct kp_site *site, struct kp_site_node *node, bool *due, st
         return -1;
     // One that began and did not end has none, or one that nothing asks for yet.
     *due = looking.due || !looking.seen ||
-           (kp_was_begun(node, STEP) &&
-            !json_object_get(json_object_get(node->record, "finished"), STEP));
+           (kp_was_begun(node, step) &&
+            !json_object_get(json_object_get(node->record, "finished"), step));
     return 0;
 }
 
@@ -146,7 +150,7 @@ int kp_renew_kubelet(struct kp_site *site, struct kp_site_node *node, struct kp_
 {
     struct kp_change change = {.changed = true};
     bool due = false;
-    if (is_due(site, node, &due, err) < 0)
+    if (is_due(site, node, STEP, KP_CERTIFICATE_KUBELET, &due, err) < 0)
         return -1;
     if (!due)
         return 0;
@@ -159,4 +163,25 @@ int kp_renew_kubelet(struct kp_site *site, struct kp_site_node *node, struct kp_
         kp_renew_gate(site, node, err) < 0)
         return -1;
     return kp_renew_mark(site, node, STEP, true, err);
+}
+
+/* One that has none asks for it when it starts. */
+int kp_renew_serving(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    static const char forget[] = "rm -f /var/lib/kubelet/pki/kubelet-server-*.pem";
+    struct kp_change change = {.changed = true};
+    bool asks, due = false;
+    if (kp_approve_asks(site, node, &asks, err) < 0 ||
+        (asks && is_due(site, node, SERVING_STEP, KP_CERTIFICATE_SERVING, &due, err) < 0))
+        return -1;
+    if (!due)
+        return 0;
+    kp_step_changed(site, node, "the kubelet's serving certificate anew", &change);
+    if (site->dry_run)
+        return 0;
+    if (kp_renew_mark(site, node, SERVING_STEP, false, err) < 0 ||
+        shell(site, node, forget, err) < 0 || kp_restart_kubelet(site, node, err) < 0 ||
+        kp_approve_serving(site, node, err) < 0)
+        return -1;
+    return kp_renew_mark(site, node, SERVING_STEP, true, err);
 }

@@ -7,6 +7,7 @@
 #include "install/steps/reset.h"
 
 #include "install/kernel.h"
+#include "install/steps/approve.h"
 #include "install/steps/common.h"
 #include "install/steps/firewall.h"
 #include "install/steps/proxy.h"
@@ -161,7 +162,11 @@ int kp_reset_runtime(struct kp_site *site, struct kp_site_node *node, enum kp_ru
 
 static int reset_services(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
+    static const char *const approving[] = {KP_APPROVE_TIMER, KP_APPROVE_SERVICE};
     bool ours;
+    for (size_t i = 0; i < KP_COUNT(approving); i++)
+        if (reset_unit(site, node, approving[i], &ours, err) < 0)
+            return -1;
     if (reset_etcd(site, node, err) < 0 ||
         kp_reset_runtime(site, node, KP_RUNTIME_CONTAINERD, err) < 0 ||
         kp_reset_runtime(site, node, KP_RUNTIME_CRIO, err) < 0)

@@ -137,7 +137,7 @@ int kp_runtime_place_all(struct kp_site *site, struct kp_site_node *node, struct
 /* containerd 1.7 knows no dial_timeout: on each node a service tells it which mirrors are gone. */
 static int apply_mirror_order(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
-    const struct kp_file *hand = kp_manifest_file(site->manifest, "knode", node->arch);
+    kp_auto_free char *hand = kp_hand_path(site, node);
     bool needed = kp_node_runtime(site, node).config == 2 && site->mirror_urls[0] &&
                   site->mirror_urls[1] && hand;
     bool there, changed = false;
@@ -149,8 +149,7 @@ static int apply_mirror_order(struct kp_site *site, struct kp_site_node *node, s
             return -1;
         return kp_place_removed(site, node, MIRRORS_FILE, NULL, err);
     }
-    kp_vars_setf(vars, "program", "/usr/local/libexec/kpack/knode-%s",
-                 kp_digest_hex(&hand->sha256).hex);
+    kp_vars_set(vars, "program", hand);
     if (kp_place_template(site, node, MIRRORS_FILE, MIRRORS, vars, &changed, err) < 0)
         return -1;
     return kp_place_service(site, node, MIRRORS, changed, err);

@@ -65,6 +65,9 @@ void kp_secure_vars(struct kp_vars *vars, const struct kp_site *site)
             kp_settings_arg(vars, site, components[i], "profiling", "false");
     }
     add_tls(vars, site);
+    // Kubelets serve with certificates that the cluster signed (steps/approve.c).
+    kp_settings_arg(vars, site, "api", "kubelet-certificate-authority",
+                    "/etc/kubernetes/pki/ca.crt");
     if (security->audit)
         add_audit(vars, site);
     if (security->encryption)

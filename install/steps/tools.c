@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Phase tools: kubelet, kubeadm, kubectl; the kubelet is enabled, kubeadm starts it. */
 #include "install/runtime.h"
+#include "install/steps/approve.h"
 #include "install/steps/certs.h"
 #include "install/steps/common.h"
 #include "install/steps/proxy.h"
 
 #define UNIT "kubelet.service"
 #define UNIT_FILE "/etc/systemd/system/" UNIT
-#define HANDS "/usr/local/libexec/kpack"
 #define DROP_IN "/etc/systemd/system/kubelet.service.d/10-kubeadm.conf"
 
 static int apply_programs(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
@@ -61,11 +61,9 @@ static int apply_kubelet(struct kp_site *site, struct kp_site_node *node, struct
 /* The hands of earlier bundles; the one that runs stays. */
 static int apply_old_hands(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
-    static const char *const argv[] = {"find", HANDS,   "-maxdepth", "1", "-type",
-                                       "f",    "-name", "knode-*",   NULL};
-    const struct kp_file *own = kp_manifest_file(site->manifest, "knode", node->arch);
-    kp_auto_free char *keep =
-        own ? kp_asprintf(HANDS "/knode-%s", kp_digest_hex(&own->sha256).hex) : NULL;
+    static const char *const argv[] = {"find", KP_HANDS, "-maxdepth", "1", "-type",
+                                       "f",    "-name",  "knode-*",   NULL};
+    kp_auto_free char *keep = kp_hand_path(site, node);
     kp_auto_free char *list = NULL;
     if (!keep || kp_ask(site, node, argv, 30, NULL, &list, err) < 0)
         return keep ? -1 : 0;
@@ -96,6 +94,10 @@ const struct kp_step kp_steps_tools[] = {
      .nodes = KP_STEP_ALL,
      .apply = kp_place_kubelet_auths},
     {.name = "kubelet", .phase = "tools", .nodes = KP_STEP_ALL, .apply = apply_kubelet},
+    {.name = "approver-hand",
+     .phase = "tools",
+     .nodes = KP_STEP_CONTROL_PLANES,
+     .apply = kp_approve_follow},
     {.name = "old-knode", .phase = "tools", .nodes = KP_STEP_EVERY, .apply = apply_old_hands},
     {.name = NULL},
 };

@@ -7,6 +7,7 @@
 #include "install/pki/pki.h"
 #include "install/report.h"
 #include "install/site.h"
+#include "install/steps/approve.h"
 #include "install/steps/common.h"
 #include "install/steps/renew.h"
 #include "install/steps/site_ca.h"
@@ -47,6 +48,8 @@ struct checking {
     time_t now;
     long days;
     size_t bad;
+    json_t *requests; /* for certificates, that the rules left alone */
+    size_t refused;
     const char *node; /* that is looked at */
 };
 
@@ -104,6 +107,49 @@ static void print_list(const struct checking *c)
                       (long long)json_integer_value(json_object_get(item, "days")));
     }
     kp_table_print(table, stdout);
+    json_array_foreach(c->requests, i, item)
+    {
+        printf("%sleft alone%s: the request %s of %s: %s\n", kp_colour_on(stdout, KP_RED),
+               kp_colour_off(stdout), json_string_value(json_object_get(item, "request")),
+               json_string_value(json_object_get(item, "requester")),
+               json_string_value(json_object_get(item, "why")));
+    }
+}
+
+/* Each control plane sees the same requests: those that a first one named are not named again. */
+static bool is_listed(const struct checking *c, const json_t *one)
+{
+    size_t i;
+    const json_t *item;
+    json_array_foreach(c->requests, i, item)
+    {
+        if (json_equal(json_object_get(item, "request"), json_object_get(one, "name")))
+            return true;
+    }
+    return false;
+}
+
+static int look_at_requests(struct checking *c, struct kp_site_node *node, struct kp_err *err)
+{
+    kp_auto_json refused = NULL;
+    size_t i;
+    const json_t *one;
+    if (!kp_is_control_plane(node))
+        return 0;
+    if (kp_approve_refused(node, &refused, err) < 0)
+        return -1;
+    json_array_foreach(refused, i, one)
+    {
+        if (is_listed(c, one))
+            continue;
+        c->refused++;
+        json_array_append_new(c->requests,
+                              json_pack("{s:s, s:O?, s:O?, s:O?}", "node", node->node->name,
+                                        "request", json_object_get(one, "name"), "requester",
+                                        json_object_get(one, "requester"), "why",
+                                        json_object_get(one, "why")));
+    }
+    return 0;
 }
 
 static int check_nodes(struct checking *c, struct kp_site *site, struct kp_err *err)
@@ -116,7 +162,7 @@ static int check_nodes(struct checking *c, struct kp_site *site, struct kp_err *
             continue;
         }
         c->node = node->node->name;
-        if (kp_lifetimes(node, visit, c, err) < 0)
+        if (kp_lifetimes(node, visit, c, err) < 0 || look_at_requests(c, node, err) < 0)
             return -1;
     }
     return look_here(c, site, err);
@@ -130,20 +176,27 @@ static int run_check(const struct options *options, struct kp_err *err)
         kp_site_connect(open, err) < 0)
         return -1;
     kp_auto_json list = json_array();
-    struct checking c = {
-        .list = list, .now = time(NULL), .days = options->days ? (long)options->days : WARN_DAYS};
+    kp_auto_json requests = json_array();
+    struct checking c = {.list = list,
+                         .requests = requests,
+                         .now = time(NULL),
+                         .days = options->days ? (long)options->days : WARN_DAYS};
     if (check_nodes(&c, kp_site_of(open), err) < 0)
         return -1;
     if (c.bad) {
         kp_fail_as(err, KP_FAILED, "certificates", "%zu end within %ld days, or could not be read",
                    c.bad, c.days);
         kp_hint(err, "kinstall certs renew makes anew all but the CAs (docs/operations.md)");
+    } else if (c.refused) {
+        kp_fail_as(err, KP_FAILED, "requests", "%zu request%s for a certificate %s left alone",
+                   c.refused, c.refused == 1 ? "" : "s", c.refused == 1 ? "is" : "are");
+        kp_hint(err, "find out who made them; then: kubectl certificate deny NAME");
     }
-    int result = c.bad ? -1 : 0;
+    int result = c.bad || c.refused ? -1 : 0;
     if (options->site.json) {
         kp_auto_json out =
-            json_pack("{s:s, s:I, s:O}", "cluster", kp_site_of(open)->inventory->cluster, "days",
-                      (json_int_t)c.days, "certificates", list);
+            json_pack("{s:s, s:I, s:O, s:O}", "cluster", kp_site_of(open)->inventory->cluster,
+                      "days", (json_int_t)c.days, "certificates", list, "requests", requests);
         return kp_json_end(out, result, err);
     }
     print_list(&c);

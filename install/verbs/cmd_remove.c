@@ -7,6 +7,7 @@
 #include "install/etcd/etcd.h"
 #include "install/journal.h"
 #include "install/site.h"
+#include "install/steps/approve.h"
 #include "install/steps/common.h"
 #include "install/steps/upgrade.h"
 
@@ -204,6 +205,19 @@ static int forget(const struct removal *r, struct kp_err *err)
     return found ? kp_kube(r->site, argv, (struct kp_slice){"", 0}, NULL, err) : 0;
 }
 
+/* Its kubelet gets no serving certificate any more. */
+static int disown(const struct removal *r, struct kp_err *err)
+{
+    for (size_t i = 0; i < kp_control_planes(r->site); i++) {
+        struct kp_site_node *node = &r->site->nodes[i];
+        if (node == r->node || node->failed)
+            continue;
+        if (kp_approve_place_nodes(r->site, node, r->node->node->name, err) < 0)
+            return kp_wrap(err, "%s", node->node->name);
+    }
+    return 0;
+}
+
 static int remove_node(const struct removal *r, struct kp_err *err)
 {
     kp_journal_note(r->site->journal, "remove", r->node->node->name, NULL,
@@ -214,7 +228,7 @@ static int remove_node(const struct removal *r, struct kp_err *err)
         return kp_wrap(err, "%s: reset", r->node->node->name);
     if (forget(r, err) < 0)
         return -1;
-    return 0;
+    return disown(r, err);
 }
 
 static int check(struct removal *r, const char *name, struct kp_err *err)

@@ -202,6 +202,90 @@ test_doors() {
     seen profiling running
 }
 
+# What the kubelet on ADDRESS shows, verified by the cluster's CA.
+kubelet_shows() {
+    "$SITE" exec -- sh -c "openssl s_client -connect $1:10250 -CAfile '$WORK/ca.crt' -verify_return_error -verify_ip $1 </dev/null 2>/dev/null | openssl x509 -noout -serial -subject"
+}
+
+kubelet_shows_another() { # ADDRESS SHOWN
+    local now
+    now=$(kubelet_shows "$1") && [[ -n $now && $now != "$2" ]]
+}
+
+request() { # NAME SUBJECT SANS SIGNER USAGES: a CertificateSigningRequest
+    openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null -subj "$2" -addext "subjectAltName=$3" -out "$WORK/csr" 2>/dev/null
+    printf '{"apiVersion":"certificates.k8s.io/v1","kind":"CertificateSigningRequest","metadata":{"name":"%s"},"spec":{"signerName":"%s","usages":[%s],"request":"%s"}}\n' \
+        "$1" "$4" "$5" "$(base64 -w0 <"$WORK/csr")"
+}
+
+serving_request() { request "$1" "$2" "$3" kubernetes.io/kubelet-serving '"digital signature","server auth"'; }
+
+# By the kubelet's own credential: what somebody has who broke into node2.
+as_kubelet() {
+    "$SITE" exec -- "$KUBECTL_PROGRAM" --kubeconfig /dev/null --server https://10.77.0.11:6443 --certificate-authority "$WORK/ca.crt" \
+        --client-certificate "$WORK/node2.pem" --client-key "$WORK/node2.pem" create -f - >/dev/null
+}
+as_approver() { node kubectl --kubeconfig /etc/kubernetes/kpack-approver.conf "$@"; }
+
+test_serving() {
+    part "each kubelet serves with a certificate of the cluster's CA; the API servers ask for it"
+    local pod
+    node cat /etc/kubernetes/pki/ca.crt >"$WORK/ca.crt"
+    contains "node1" "$(kubelet_shows 10.77.0.11)" "CN = system:node:node1"
+    contains "node2" "$(kubelet_shows 10.77.0.12)" "CN = system:node:node2"
+    node grep -q kubelet-certificate-authority=/etc/kubernetes/pki/ca.crt /etc/kubernetes/manifests/kube-apiserver.yaml || fail "the API server does not verify kubelets"
+    pod=$(kubectl get pods -n kube-system -l k8s-app=kube-proxy --field-selector spec.nodeName=node2 -o name)
+    kubectl logs -n kube-system "$pod" --tail=1 >/dev/null || fail "no logs through the API server"
+    contains "exec" "$(kubectl exec -n kube-system "$pod" -- kube-proxy --version)" "Kubernetes v"
+    expect "requests" "Approved,Issued" "$(kubectl get csr --field-selector spec.signerName=kubernetes.io/kubelet-serving --no-headers | awk '{ print $NF }' | sort -u | xargs)"
+    part "the credential that approves can do nothing else"
+    expect "mode" "600 root" "$(node stat -c '%a %U' /etc/kubernetes/kpack-approver.conf)"
+    refused 1 as_approver get secrets -A
+    contains "secrets" "$OUTPUT" orbidden
+    refused 1 as_approver get nodes
+    contains "nodes" "$OUTPUT" orbidden
+    refused 1 as_approver delete csr --all
+    contains "delete" "$OUTPUT" orbidden
+    request person /O=people/CN=me DNS:me kubernetes.io/kube-apiserver-client '"client auth"' | kubectl create -f - >/dev/null
+    refused 1 as_approver certificate approve person
+    contains "another signer" "$OUTPUT" orbidden
+    kubectl delete csr person >/dev/null
+}
+
+test_requests() {
+    part "requests that want what is another's are left alone and named; nobody signs them"
+    local subject=/O=system:nodes/CN=system:node:node2 shown name hostile
+    (umask 077 && "$SITE" run node2 -- cat /var/lib/kubelet/pki/kubelet-client-current.pem >"$WORK/node2.pem")
+    serving_request hostile-address "$subject" "DNS:node2,IP:10.77.0.11" | as_kubelet
+    serving_request hostile-api "$subject" "DNS:kubernetes.default.svc,IP:10.77.0.12" | as_kubelet
+    serving_request hostile-endpoint "$subject" "DNS:$CLUSTER.kpack.internal" | as_kubelet
+    serving_request hostile-name /O=system:nodes/CN=system:node:node1 "DNS:node1,IP:10.77.0.11" | as_kubelet
+    request hostile-client "$subject" DNS:node2 kubernetes.io/kubelet-serving '"digital signature","server auth","client auth"' | as_kubelet
+    request hostile-signer "$subject" DNS:node2 kubernetes.io/kube-apiserver-client '"digital signature","client auth"' | as_kubelet
+    # By an admin: not by a node at all, and for a node that is in no inventory.
+    serving_request hostile-person "$subject" "DNS:node2,IP:10.77.0.12" | kubectl create -f - >/dev/null
+    serving_request hostile-ghost /O=system:nodes/CN=system:node:node9 DNS:node9 |
+        kubectl create --as system:node:node9 --as-group system:nodes --as-group system:authenticated -f - >/dev/null
+    hostile="hostile-address hostile-api hostile-client hostile-endpoint hostile-ghost hostile-name hostile-person hostile-signer"
+    shown=$(kubelet_shows 10.77.0.12)
+    part "the timer approves node2's own new request while no kinstall runs, and names the others"
+    "$SITE" run node2 -- sh -c 'rm /var/lib/kubelet/pki/kubelet-server-*.pem; systemctl restart kubelet'
+    soon 150 kubelet_shows_another 10.77.0.12 "$shown" || fail "no new certificate: $(node journalctl -u kpack-approve -n 20) $(kubectl get csr)"
+    expect "what is pending" "$hostile" "$(kubectl get csr --no-headers | awk '$NF == "Pending" { print $1 }' | sort | xargs)"
+    contains "journal" "$(node journalctl -q -o cat -u kpack-approve)" \
+        "left alone: hostile-address of system:node:node2: it asks for the address 10.77.0.11" \
+        "left alone: hostile-api of system:node:node2: it asks for the name kubernetes.default.svc" \
+        "left alone: hostile-name of system:node:node2: its subject is not" \
+        "left alone: hostile-client of system:node:node2: it is for \"client auth\"" \
+        "left alone: hostile-person of kubernetes-admin" "system:node:node9 is not a node of the inventory"
+    refused 1 kinstall certs check -i "$INVENTORY" --key "$PUB"
+    contains "certs check" "$OUTPUT" "the request hostile-endpoint of system:node:node2: it asks for the name" "7 requests for a certificate are left alone"
+    for name in $hostile; do kubectl delete csr "$name" >/dev/null; done
+    node systemctl start kpack-approve.service
+    kinstall certs check -i "$INVENTORY" --key "$PUB" >"$WORK/out" || fail "certs check: $(cat "$WORK/out")"
+    contains "certs check" "$(cat "$WORK/out")" kubelet-server-current.pem kpack-approver.conf
+}
+
 test_cis() {
     part "the CIS checks: a fresh install passes; a mode and a flag that are changed are named"
     kinstall status --cis -i "$INVENTORY" --key "$PUB" >"$WORK/out" 2>&1 || fail "cis: $(grep -v ' ok$' "$WORK/out")"
@@ -233,6 +317,8 @@ test_secrets
 test_audit
 test_roles
 test_doors
+test_serving
+test_requests
 test_cis
 test_again
 part end

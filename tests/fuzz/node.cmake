@@ -1,2 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
 kp_fuzz(protocol kp_protocol)
+kp_fuzz(approve kp_node)

@@ -14,3 +14,7 @@ add_test(NAME interop/hostile_node
                  $<TARGET_FILE:make_node_bundle> $<TARGET_FILE:knode>)
 set_tests_properties(interop/hostile_node PROPERTIES LABELS interop TIMEOUT 600
                      FAIL_REGULAR_EXPRESSION "Sanitizer:|runtime error:")
+add_test(NAME interop/approve
+         COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/approve.sh $<TARGET_FILE:knode>)
+set_tests_properties(interop/approve PROPERTIES LABELS interop TIMEOUT 600
+                     FAIL_REGULAR_EXPRESSION "Sanitizer:|runtime error:")

@@ -6,6 +6,7 @@ target_compile_definitions(golden PRIVATE KP_TEST_DATA="${CMAKE_SOURCE_DIR}/test
 foreach(name steps runtime endpoint clusternet)
     kp_unit(${name} kp_install golden)
 endforeach()
+target_link_libraries(test_steps PRIVATE kp_node)
 kp_unit(render kp_manifests)
 kp_unit(pki kp_install)
 kp_unit(prepare kp_install)

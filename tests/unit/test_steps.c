@@ -2,6 +2,8 @@
 /* What the steps write, against golden files (KP_GOLDEN=write writes them), and what they read. */
 #include "core/file.h"
 #include "install/check/health.h"
+#include "install/node/approve_rules.h"
+#include "install/steps/approve.h"
 #include "install/steps/common.h"
 #include "install/steps/images.h"
 #include "install/steps/kubeadm.h"
@@ -297,6 +299,35 @@ Test(steps, containerd_configs)
         cr_assert_eq(kp_render(&text, name, vars, &err), 0, "%s", err.message);
         golden_check(name, text);
     }
+}
+
+/* By name, whichever control plane is the hand; without those that only carry etcd. */
+Test(steps, nodes_that_get_serving_certificates)
+{
+    struct kp_node nodes[] = {
+        {.name = "cp2", .address = "10.0.0.2", .roles = KP_ROLE_CONTROL_PLANE},
+        {.name = "cp1",
+         .address = "10.0.0.1",
+         .address2 = "fd77::1",
+         .roles = KP_ROLE_CONTROL_PLANE},
+        {.name = "w1", .address = "fd77::3", .roles = KP_ROLE_WORKER},
+        {.name = "e1", .address = "10.0.0.4", .roles = KP_ROLE_ETCD},
+    };
+    const struct kp_inventory inventory = {
+        .nodes = nodes, .node_count = 4, .control_plane_count = 2};
+    kp_auto_free char *all = kp_approve_nodes_text(&inventory, NULL);
+    kp_auto_free char *rest = kp_approve_nodes_text(&inventory, "w1");
+    kp_auto(kp_arena) arena = kp_arena_new();
+    struct kp_approve_list list;
+    struct kp_err err = KP_ERR_INIT;
+    cr_assert_eq(kp_approve_list_read(&list, kp_slice_of(all), arena, &err), 0, "%s", err.message);
+    cr_assert_eq(list.count, 3);
+    cr_expect_str_eq(list.nodes[0].name, "cp1");
+    cr_expect_eq(list.nodes[0].address_count, 2);
+    cr_expect_eq(list.nodes[1].address_count, 1);
+    cr_expect_str_eq(list.nodes[2].addresses[0], "fd77::3");
+    cr_expect(!strstr(all, "e1"));
+    cr_expect(strstr(all, "w1") && !strstr(rest, "w1"));
 }
 
 Test(steps, corefile_without_and_with_resolvers)
