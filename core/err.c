@@ -25,6 +25,7 @@ static void KP_PRINTF(5, 0) set_error(struct kp_err *err, enum kp_code code, con
         return;
     err->code = code;
     err->reason = reason;
+    err->about = NULL;
     err->sys = sys;
     err->hint[0] = '\0';
     set_text(err->message, fmt, ap);

@@ -28,6 +28,7 @@ struct kp_err {
     enum kp_code code;
     int sys;            /* errno, or 0 */
     const char *reason; /* static: "bad_signature", "unknown_key", … for --json; may be NULL */
+    const void *about;  /* what it failed at, for whoever mends that: compared only; or NULL */
     bool reported;      /* the command's own document on standard output says it: no second one */
     char message[KP_ERR_MESSAGE_MAX]; /* one line; cut with "…" where longer */
     char hint[KP_ERR_MESSAGE_MAX];    /* what to do next, one line; empty where none */

@@ -26,6 +26,31 @@ static int lose(struct kp_session *s, const struct kp_err *why)
     return -1;
 }
 
+// With s->lock held. Signals only set a flag, so waits look at it now and then.
+static int wait_change(struct kp_session *s, struct kp_err *err)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += (long)(NAP * 1e9);
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_cond_timedwait(&s->change, &s->lock, &until);
+    return kp_interrupt_check(err);
+}
+
+/* Whatever ended it, for the caller it is a lost connection. */
+static int lost_error(const struct kp_session *s, const struct kp_err *why, struct kp_err *err)
+{
+    if (!err)
+        return -1;
+    *err = *why;
+    if (!err->message[0])
+        kp_fail(err, KP_FAILED, "node %s: the connection was closed", s->target.node);
+    err->reason = "connection_lost";
+    err->about = s;
+    return -1;
+}
+
 static int send_frame(void *user, enum kp_frame_type type, unsigned flags, uint32_t id,
                       struct kp_slice payload, struct kp_err *err)
 {
@@ -34,10 +59,16 @@ static int send_frame(void *user, enum kp_frame_type type, unsigned flags, uint3
     int failed = kp_frame_write(&s->transport.in, &s->write_lock, &frame);
     if (!failed)
         return 0;
-    kp_fail_sys(err, failed, "node %s: the connection was lost", s->target.node);
-    if (err)
-        err->reason = "connection_lost";
-    return -1;
+    struct kp_err why = KP_ERR_INIT;
+    kp_fail_sys(&why, failed, "node %s: the connection was lost", s->target.node);
+    pthread_mutex_lock(&s->lock);
+    if (s->phase == KP_SESSION_READY) { // its thread has not seen it yet
+        s->phase = KP_SESSION_LOST;
+        s->failure = why;
+        pthread_cond_broadcast(&s->change);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return lost_error(s, &why, err);
 }
 
 static void keep_said(struct kp_session *s, const char *text, size_t len)
@@ -260,9 +291,11 @@ static void *connection_thread(void *user)
 
 static int connect_session(struct kp_session *s, struct kp_err *err)
 {
+    pthread_mutex_lock(&s->lock);
     s->phase = KP_SESSION_CONNECTING;
     s->failure = KP_ERR_INIT;
     s->closing = false;
+    pthread_mutex_unlock(&s->lock);
     kp_buf_clear(&s->said);
     kp_decoder_release(&s->decoder);
     s->decoder = KP_DECODER;
@@ -348,6 +381,7 @@ int kp_session_open(struct kp_session **out, const struct kp_ssh_target *target,
     s->transport.in = s->transport.out = s->transport.err = -1;
     pthread_mutex_init(&s->lock, NULL);
     pthread_mutex_init(&s->write_lock, NULL);
+    pthread_mutex_init(&s->begin_lock, NULL);
     pthread_cond_init(&s->change, NULL);
     if (begin_session(s, err) < 0)
         return -1;
@@ -366,14 +400,58 @@ void kp_session_free(struct kp_session *s)
     kp_free(s->lock_who);
     pthread_mutex_destroy(&s->lock);
     pthread_mutex_destroy(&s->write_lock);
+    pthread_mutex_destroy(&s->begin_lock);
     pthread_cond_destroy(&s->change);
     kp_free(s);
 }
 
+/* Calls on a lost connection end by themselves; none may be in the middle of one when the next
+ * connection begins. With s->lock held. */
+static int empty(struct kp_session *s, struct kp_err *err)
+{
+    int result = 0;
+    while (s->pending && result == 0)
+        result = wait_change(s, err);
+    return result;
+}
+
+/* With begin_lock held. */
+static int begin_again(struct kp_session *s, struct kp_err *err)
+{
+    pthread_mutex_lock(&s->lock);
+    s->begun++;
+    s->beginning = true;
+    s->beginner = pthread_self();
+    int result = empty(s, err);
+    pthread_mutex_unlock(&s->lock);
+    if (result == 0) {
+        disconnect(s);
+        result = begin_session(s, err);
+    }
+    pthread_mutex_lock(&s->lock);
+    s->beginning = false;
+    if (result < 0 && err)
+        s->failure = *err;
+    if (result < 0)
+        s->phase = KP_SESSION_LOST;
+    pthread_mutex_unlock(&s->lock);
+    return result;
+}
+
 int kp_session_reconnect(struct kp_session *s, struct kp_err *err)
 {
-    disconnect(s);
-    return begin_session(s, err);
+    pthread_mutex_lock(&s->lock);
+    size_t seen = s->begun;
+    pthread_mutex_unlock(&s->lock);
+    pthread_mutex_lock(&s->begin_lock);
+    pthread_mutex_lock(&s->lock);
+    bool stands = s->phase == KP_SESSION_READY, tried = s->begun != seen;
+    int result = stands ? 0 : tried ? lost_error(s, &s->failure, err) : -1;
+    pthread_mutex_unlock(&s->lock);
+    if (!stands && !tried)
+        result = begin_again(s, err);
+    pthread_mutex_unlock(&s->begin_lock);
+    return result;
 }
 
 const char *kp_session_node(const struct kp_session *s)
@@ -395,19 +473,26 @@ bool kp_session_lost(const struct kp_session *session)
     return lost;
 }
 
-static void begin_pending(struct kp_session *s, struct kp_pending *p)
+static int begin_pending(struct kp_session *s, struct kp_pending *p, struct kp_err *err)
 {
+    int result = 0;
     *p = (struct kp_pending){.document = KP_BUF_SECRET(KP_RESULT_MAX),
                              .note = KP_BUF(KP_FRAME_MAX * 2),
                              .data = {KP_BUF_SECRET(KP_WINDOW), KP_BUF_SECRET(KP_WINDOW)},
                              .credit = KP_WINDOW,
                              .window = KP_WINDOW};
     pthread_mutex_lock(&s->lock);
-    p->id = s->next_id++;
-    s->next_id += s->next_id == 0;
-    p->next = s->pending;
-    s->pending = p;
+    bool others = s->beginning && !pthread_equal(s->beginner, pthread_self());
+    if (others || s->phase != KP_SESSION_READY) {
+        result = lost_error(s, &s->failure, err);
+    } else {
+        p->id = s->next_id++;
+        s->next_id += s->next_id == 0;
+        p->next = s->pending;
+        s->pending = p;
+    }
     pthread_mutex_unlock(&s->lock);
+    return result;
 }
 
 static void end_pending(struct kp_session *s, struct kp_pending *p)
@@ -418,6 +503,7 @@ static void end_pending(struct kp_session *s, struct kp_pending *p)
     while (*at != p)
         at = &(*at)->next;
     *at = p->next;
+    pthread_cond_broadcast(&s->change); // somebody may wait to begin again
     bool under_way = !p->done && s->phase == KP_SESSION_READY;
     pthread_mutex_unlock(&s->lock);
     if (under_way)
@@ -426,30 +512,6 @@ static void end_pending(struct kp_session *s, struct kp_pending *p)
     kp_buf_release(&p->note);
     kp_buf_release(&p->data[0]);
     kp_buf_release(&p->data[1]);
-}
-
-static int lost_error(struct kp_session *s, struct kp_err *err)
-{
-    // With s->lock held. Whatever ended it, for the caller it is a lost connection.
-    if (!err)
-        return -1;
-    *err = s->failure;
-    if (!err->message[0])
-        kp_fail(err, KP_FAILED, "node %s: the connection was closed", s->target.node);
-    err->reason = "connection_lost";
-    return -1;
-}
-
-// With s->lock held. Signals only set a flag, so waits look at it now and then.
-static int wait_change(struct kp_session *s, struct kp_err *err)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += (long)(NAP * 1e9);
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
-    pthread_cond_timedwait(&s->change, &s->lock, &until);
-    return kp_interrupt_check(err);
 }
 
 int kp_session_send(struct kp_session *s, struct kp_pending *p, const void *data, size_t len,
@@ -466,7 +528,7 @@ int kp_session_send(struct kp_session *s, struct kp_pending *p, const void *data
         n = n < p->credit ? n : (size_t)p->credit;
         *stopped = p->done;
         if (s->phase != KP_SESSION_READY)
-            lost = lost_error(s, err);
+            lost = lost_error(s, &s->failure, err);
         p->credit -= n;
         pthread_mutex_unlock(&s->lock);
         if (lost < 0 || *stopped)
@@ -523,7 +585,7 @@ static int next_event(struct kp_session *s, struct kp_pending *p, struct kp_buf 
     p->note_whole = false;
     *done = p->done;
     if (!p->done && s->phase != KP_SESSION_READY)
-        lost = lost_error(s, err);
+        lost = lost_error(s, &s->failure, err);
     pthread_mutex_unlock(&s->lock);
     return lost;
 }
@@ -591,7 +653,8 @@ int kp_session_call(struct kp_session *s, const json_t *request, const struct kp
     struct kp_pending p;
     if (!s) // a node that was never reached: its failure says why
         return kp_fail_as(err, KP_FAILED, "unreachable", "it could not be connected");
-    begin_pending(s, &p);
+    if (begin_pending(s, &p, err) < 0)
+        return -1;
     int failed = converse(s, &p, request, call ? call : &plain, err);
     if (failed == 0)
         failed = read_answer(s, &p, result, err);

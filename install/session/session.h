@@ -3,8 +3,8 @@
  * One node, as kinstall sees it: a connection over a transport (libssh2 or the system's ssh), knode
  * placed and started through sudo, and typed requests. Calls block the calling thread; several
  * threads may use one session at once (requests are multiplexed). A lost connection fails every
- * pending call with reason "connection_lost" and the node's name; kp_session_reconnect starts
- * again.
+ * pending call with reason "connection_lost", the node's name, and err->about the session;
+ * kp_session_reconnect starts again.
  */
 #pragma once
 
@@ -51,6 +51,8 @@ KP_DEFINE_AUTO(kp_session);
 const char *kp_session_node(const struct kp_session *session);
 const char *kp_session_arch(const struct kp_session *session); /* "amd64" */
 bool kp_session_lost(const struct kp_session *session);
+/* Begins again where it is lost, once nobody is left in a call on it. Any thread: of several that
+ * come at once one connects, the others get what came of it. The node lock is taken again. */
 KP_CHECK int kp_session_reconnect(struct kp_session *session, struct kp_err *err);
 
 /* Facts as JSON (install/node/facts.c documents them). settings: more kernel parameters to look at,

@@ -34,11 +34,15 @@ struct kp_session {
     pthread_cond_t change;
     enum kp_session_phase phase;
     bool closing;
+    bool beginning; /* again: nobody but beginner may ask anything */
+    pthread_t beginner;
+    size_t begun;          /* how often it has been tried to begin again */
     struct kp_err failure; /* why it was lost, or never stood */
     uint32_t next_id;
     struct kp_pending *pending;
     char *lock_run, *lock_who;  /* the node lock, taken again after a reconnect */
     pthread_mutex_t write_lock; /* guards transport.in */
+    pthread_mutex_t begin_lock; /* held while it begins again; taken before lock */
     struct kp_transport transport;
     struct kp_buf said;        /* the end of what came on stderr; connection's thread only */
     struct kp_decoder decoder; /* the same */

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# session.sh DRIVER MAKE_NODE_BUNDLE KNODE KREGISTRY [FAILING_FS]: sessions over a real sshd on loopback. Needs root (77: skipped
+# session.sh DRIVER MAKE_NODE_BUNDLE KNODE KREGISTRY [FAILING_FS [STEPS_DRIVER]]: sessions over a real sshd on loopback. Needs root (77: skipped
 # without); works in a mount namespace of its own, so that nothing of the machine is changed.
 # ok and bad cannot fail, so A && ok || bad is what it looks like; $ in single quotes is for the node.
 # shellcheck disable=SC2015,SC2016
 set -uo pipefail
-driver=$1 maker=$2 knode=$3 kregistry=${4:-} failing=${5:-}
+driver=$1 maker=$2 knode=$3 kregistry=${4:-} failing=${5:-} steps=${6:-}
 [ "$(id -u)" = 0 ] && command -v sshd >/dev/null || [ -x /usr/sbin/sshd ] || { echo "needs root and sshd"; exit 77; }
 [ "$(id -u)" = 0 ] || { echo "needs root"; exit 77; }
 if [ "${SESSION_INSIDE:-}" != 1 ]; then
@@ -24,9 +24,9 @@ mkdir -p "$work/said" "$work/etc" "$work/var" "$work/lib" "$work/root" "$work/op
     /etc/kpack /var/lib/kpack /usr/local/libexec/kpack /opt/kpack-test /etc/sysctl.d /etc/modules-load.d
 # The programs may lie below one of the folders that are about to be covered.
 mkdir "$work/bin"
-cp "$driver" "$maker" "$knode" ${kregistry:+"$kregistry"} ${failing:+"$failing"} "$work/bin/"
+cp "$driver" "$maker" "$knode" ${kregistry:+"$kregistry"} ${failing:+"$failing"} ${steps:+"$steps"} "$work/bin/"
 driver=$work/bin/${driver##*/} maker=$work/bin/${maker##*/} knode=$work/bin/${knode##*/}
-kregistry=${kregistry:+$work/bin/${kregistry##*/}} failing=${failing:+$work/bin/${failing##*/}}
+kregistry=${kregistry:+$work/bin/${kregistry##*/}} failing=${failing:+$work/bin/${failing##*/}} steps=${steps:+$work/bin/${steps##*/}}
 mount --bind "$work/etc" /etc/kpack
 mount --bind "$work/var" /var/lib/kpack
 mount --bind "$work/lib" /usr/local/libexec/kpack
@@ -196,6 +196,26 @@ all() {
     for _ in $(seq 80); do [ -d "/proc/$child" ] || break; sleep 0.1; done
     [ -d "/proc/$child" ] && bad "its child is ended" || ok "its child is ended"
     rm -f "$work/child"
+    [ -z "$steps" ] || borrowed
+}
+
+# A step of two nodes asks the control plane, whose connection is cut: that one comes back, once, and both go on.
+borrowed() {
+    local asking started pid
+    started=$(date +%s)
+    rm -rf "$work/borrow" && mkdir "$work/borrow"
+    timeout 100 "$steps" "$work/test.tar.zst" "$work/test.pub" "$port" "$work/user" "$host_key" "$TRANSPORT" "$work/borrow" >"$work/said/borrow" 2>&1 &
+    asking=$!
+    for _ in $(seq 300); do [ -s "$work/borrow/w1" ] && [ -s "$work/borrow/w2" ] && break; sleep 0.1; done
+    pid=$(connection_of "$(cat "$work/borrow/w1")")
+    [ "$pid" = "$(connection_of "$(cat "$work/borrow/w2")")" ] && ok "one connection for both" || bad "one connection for both"
+    kill "$pid"
+    wait "$asking" && ok "both go on" || { bad "both go on"; cat "$work/said/borrow"; }
+    has "the first asks again" "$work/said/borrow" "w1 ran 2 times"
+    has "the second asks again" "$work/said/borrow" "w2 ran 2 times"
+    [ "$(jq -r 'select(.event == "connection_lost") | .node' "$work/borrow/state/journal.jsonl" | sort -u)" = hand ] && ok "whose connection it was is named" ||
+        { bad "whose connection it was"; cat "$work/borrow/state/journal.jsonl"; }
+    [ $(($(date +%s) - started)) -lt 45 ] && ok "nobody waits for the end of what was cut" || bad "nobody waits for the end of what was cut"
 }
 TRANSPORT=openssh all
 TRANSPORT=libssh2 all
