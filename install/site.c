@@ -10,6 +10,7 @@
 #include "core/text.h"
 #include "bundle/report.h"
 #include "install/audit/audit_log.h"
+#include "install/hand.h"
 #include "install/journal.h"
 #include "install/inventory/network.h"
 
@@ -413,36 +414,26 @@ int kp_site_connect(struct kp_open_site *open, struct kp_err *err)
     if (kp_parallel(open->inventory->parallel, open->site.node_count, connect_node, &open->site,
                     err) < 0)
         return -1;
+    kp_hand_look(&open->site, kp_hand_ask_node);
     kp_site_choose_first(open, NULL);
     return kp_interrupt_check(err);
-}
-
-static bool is_in_cluster(const struct kp_site_node *node)
-{
-    const json_t *finished = json_object_get(node->record, "finished");
-    return json_object_get(finished, "kubeadm-init") || json_object_get(finished, "kubeadm-join");
 }
 
 void kp_site_choose_first(struct kp_open_site *open, const char *except)
 {
     struct kp_site_node *nodes = open->site.nodes;
     struct kp_node *list = open->inventory->nodes;
-    for (size_t i = 0; i < open->inventory->control_plane_count; i++) {
-        if (nodes[i].failed || !is_in_cluster(&nodes[i]) ||
-            (except && strcmp(list[i].name, except) == 0))
-            continue;
-        if (i == 0)
-            return;
-        struct kp_site_node node = nodes[i];
-        struct kp_node entry = list[i];
-        memmove(&nodes[1], &nodes[0], i * sizeof(*nodes));
-        memmove(&list[1], &list[0], i * sizeof(*list));
-        nodes[0] = node;
-        list[0] = entry;
-        for (size_t j = 0; j <= i; j++)
-            nodes[j].node = &list[j];
+    size_t i = kp_hand_find(&open->site, except);
+    if (i == 0 || i == open->site.node_count)
         return;
-    }
+    struct kp_site_node node = nodes[i];
+    struct kp_node entry = list[i];
+    memmove(&nodes[1], &nodes[0], i * sizeof(*nodes));
+    memmove(&list[1], &list[0], i * sizeof(*list));
+    nodes[0] = node;
+    list[0] = entry;
+    for (size_t j = 0; j <= i; j++)
+        nodes[j].node = &list[j];
 }
 
 int kp_site_lock_nodes(struct kp_open_site *open, struct kp_err *err)

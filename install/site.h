@@ -101,7 +101,7 @@ const char *kp_site_signers(const struct kp_open_site *open);
  * first where any node needs one. */
 KP_CHECK int kp_site_connect(struct kp_open_site *open, struct kp_err *err);
 /* The first node of the site is the hand by which the cluster is asked and told: a control plane
- * that is connected and in the cluster by its own record, in the inventory's order; connecting
+ * that is connected and in the cluster (install/hand.h), in the inventory's order; connecting
  * chooses it. Where there is none (yet) it stays the inventory's first. except (may be NULL): any
  * but this one.
  */

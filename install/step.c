@@ -6,6 +6,7 @@
 #include "core/pool.h"
 #include "core/text.h"
 #include "install/audit/audit.h"
+#include "install/hand.h"
 #include "install/hooks.h"
 #include "install/journal.h"
 
@@ -81,17 +82,27 @@ static int try_step(struct kp_site *site, const struct kp_step *step, struct kp_
     return done ? 0 : begin_and_apply(site, step, node, err);
 }
 
-/* A node that reboots or a link that is cut for a while costs a pause, not the run. */
-static bool come_back(struct kp_site *site, struct kp_site_node *node, const struct kp_err *lost)
+/* The node whose connection it was: a step also asks others, the hand above all. */
+static struct kp_site_node *find_lost(struct kp_site *site, const struct kp_err *lost)
 {
-    if (!node || !node->session || !lost->reason || strcmp(lost->reason, "connection_lost") != 0)
+    for (size_t i = 0; i < site->node_count; i++)
+        if (site->nodes[i].session && site->nodes[i].session == lost->about)
+            return &site->nodes[i];
+    return NULL;
+}
+
+/* A node that reboots or a link that is cut for a while costs a pause, not the run. */
+static bool come_back(struct kp_site *site, const struct kp_err *lost)
+{
+    bool was_lost = lost->reason && strcmp(lost->reason, "connection_lost") == 0;
+    struct kp_site_node *node = was_lost ? find_lost(site, lost) : NULL;
+    if (!node)
         return false;
     kp_journal_note(site->journal, "connection_lost", node_name(node), NULL, lost->message);
     for (int i = 0; i < RECONNECTS && !kp_interrupted(); i++) {
         struct kp_err err = KP_ERR_INIT;
         kp_step_note(site, node, "connection lost, trying again (%d of %d)", i + 1, RECONNECTS);
-        if (kp_session_reconnect(node->session, &err) == 0 &&
-            kp_session_lock(node->session, site->run_id, "kinstall", &err) == 0)
+        if (kp_session_reconnect(node->session, &err) == 0)
             return true;
         struct timespec pause = {.tv_sec = RECONNECT_WAIT_S};
         nanosleep(&pause, NULL);
@@ -117,7 +128,7 @@ static int run_on_node(void *user, size_t item, unsigned worker, struct kp_err *
     if (running->step->halting && any_failed(site))
         return 0;
     int result = try_step(site, running->step, node, &failure);
-    if (result < 0 && come_back(site, node, &failure))
+    if (result < 0 && come_back(site, &failure))
         result = try_step(site, running->step, node, &failure);
     if (result == 0)
         return 0;
@@ -250,6 +261,7 @@ static int run_phases(struct kp_site *site, const struct kp_step *const *phases,
 int kp_steps_run(struct kp_site *site, const struct kp_step *const *phases, size_t count,
                  struct kp_err *err)
 {
+    kp_hand_refuse_removed(site);
     if (site->hooks && site->dry_run)
         kp_hooks_plan(site);
     int result = run_phases(site, phases, count, err);

@@ -22,7 +22,8 @@ struct kp_site_node {
     struct kp_session *session; /* NULL until connected */
     json_t *facts;
     const char *arch;
-    bool failed; /* its line has stopped; failure says why */
+    bool removed; /* the cluster knows it no more, its own record does (install/hand.h) */
+    bool failed;  /* its line has stopped; failure says why */
     struct kp_err failure;
     char *failed_step;
     json_t *record;       /* the node's own record, as read at the start of the run */

@@ -145,7 +145,6 @@ static int run_remove_addon(void *user, int argc, char **argv, struct kp_err *er
         kp_site_connect(open, err) < 0)
         return -1;
     struct kp_site *site = kp_site_of(open);
-    kp_site_choose_first(open, NULL);
     if (kp_first(site)->failed)
         return kp_fail_as(err, KP_FAILED, "no_control_plane", "%s cannot be reached: %s",
                           kp_first(site)->node->name, kp_first(site)->failure.message);
