@@ -110,12 +110,17 @@ static bool come_back(struct kp_site *site, const struct kp_err *lost)
     return false;
 }
 
+size_t kp_site_failed(const struct kp_site *site)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < site->node_count; i++)
+        n += site->nodes[i].failed;
+    return n;
+}
+
 static bool any_failed(const struct kp_site *site)
 {
-    for (size_t i = 0; i < site->node_count; i++)
-        if (site->nodes[i].failed)
-            return true;
-    return false;
+    return kp_site_failed(site) > 0;
 }
 
 static int run_on_node(void *user, size_t item, unsigned worker, struct kp_err *err)
@@ -162,12 +167,15 @@ static int run_step(struct kp_site *site, const struct kp_step *step, struct kp_
     return n ? kp_parallel(threads, n, run_on_node, &running, err) : 0;
 }
 
-/* Those beside the phase, one after the other, each on its nodes side by side. */
+/* Those beside the phase, one after the other, each on its nodes side by side. One that did not
+ * come to its end anywhere ends the run, on all nodes: nothing may be built on what it was to do.
+ */
 static int run_hooks(struct kp_site *site, const char *phase, bool after, struct kp_err *err)
 {
+    size_t failed = kp_site_failed(site), count = site->manifest ? site->manifest->hook_count : 0;
     int result = 0;
-    for (size_t i = 0;
-         result == 0 && site->hooks && !site->dry_run && i < site->manifest->hook_count; i++) {
+    for (size_t i = 0; result == 0 && site->hooks && !site->dry_run && !site->stopped && i < count;
+         i++) {
         const struct kp_hook *hook = &site->manifest->hooks[i];
         if (strcmp(hook->phase, phase) != 0 || hook->after != after)
             continue;
@@ -175,6 +183,7 @@ static int run_hooks(struct kp_site *site, const char *phase, bool after, struct
         site->hook = hook;
         result = run_step(site, &step, err);
         site->hook = NULL;
+        site->stopped = kp_site_failed(site) > failed;
     }
     return result;
 }
@@ -219,7 +228,7 @@ static int run_phase(struct kp_site *site, const struct kp_step *steps, struct k
     kp_journal_note(site->journal, "phase", NULL, steps->phase, NULL);
     result = run_hooks(site, steps->phase, false, err);
     for (const struct kp_step *step = steps; result == 0 && step->name; step++)
-        if (!site->nodes[0].failed)
+        if (!site->nodes[0].failed && !site->stopped)
             result = run_step(site, step, err);
     if (result == 0)
         result = run_hooks(site, steps->phase, true, err);
@@ -250,9 +259,12 @@ static int run_phases(struct kp_site *site, const struct kp_step *const *phases,
         if (run_phase(site, phases[i], err) < 0)
             return kp_wrap(err, "%s", phases[i]->phase);
         // Nothing can be built on a first control plane that is not there.
-        if (site->nodes[0].failed || (halts(phases[i]) && any_failed(site)))
+        if (site->nodes[0].failed || site->stopped || (halts(phases[i]) && any_failed(site)))
             break;
     }
+    if (site->stopped)
+        return kp_fail_as(err, KP_FAILED, "hook_failed",
+                          "a hook failed: nothing that comes after it was begun");
     if (any_failed(site))
         return kp_fail_as(err, KP_FAILED, "node_failed", "not every node is done");
     return kp_journal_check(site->journal, err);

@@ -78,6 +78,7 @@ struct kp_site { /* one run: everything that steps stand on; borrowed by them */
     struct kp_previous previous; /* what the mirrors serve beside the bundle, to go back to */
     bool hooks;                  /* this run has them: apply, plan, upgrade */
     const struct kp_hook *hook;  /* that runs now (install/hooks.h), or NULL */
+    bool stopped;                /* one of them failed: nothing that comes after it is begun */
     struct kp_row *row;          /* of the running phase; NULL between phases */
     struct {                     /* while nodes join; secrets, wiped afterwards (steps/join.c) */
         char token[24], ca_hash[65];
@@ -115,6 +116,8 @@ struct kp_step {
      * or phase either */
     bool halting;
 };
+/* How many nodes' lines have stopped. */
+size_t kp_site_failed(const struct kp_site *site);
 /* Counts and shows a change (plan), or notes it in the journal and the node's log (apply). what:
  * "write /etc/…". */
 void kp_step_changed(struct kp_site *site, struct kp_site_node *node, const char *what,

@@ -127,10 +127,12 @@ test_complete() {
 }
 
 test_install() {
-    part "a hook that fails stops its node and is named; the same command goes on with it"
+    part "a hook that fails on one node ends the run on all and is named; the same command goes on with it"
     node w1 touch /root/stop-here
     refused 1 install --allow-hooks
-    contains "failed hook" "$(cat "$WORK/out")" "hook-1-note-sh" "exit 7" "stopped by hand" w1
+    contains "failed hook" "$(cat "$WORK/out")" "hook-1-note-sh" "exit 7" "stopped by hand" w1 "nothing that comes after it was begun"
+    expect "begun since phase prepare" hook "$(sed '1,/"phase".*"prepare"/d' "$STATE/journal.jsonl" | jq -r 'select(.event == "begin" or .event == "phase") | .step' | sort -u | paste -sd' ')"
+    ! node cp1 test -e /etc/containerd/config.toml || fail "cp1 went on without w1's hook"
     node w1 rm /root/stop-here
     part "installed: each add-on is waited for, checked and named"
     install --allow-hooks || fail "install: $(tail -n 40 "$WORK/out")"
