@@ -12,6 +12,7 @@
 #define PAUSE_NS 300000000L
 #define PINNED "io.cri-containerd.pinned=pinned"
 #define ARGV_MAX 200
+#define SAID_MAX ((size_t)300)
 #define LISTING_MAX ((size_t)16 << 20)
 
 /* References come as arguments, never as text of the script. Two at once: one is unpacked while the
@@ -246,12 +247,32 @@ int kp_images_start(struct kp_site *site, struct kp_site_node *node, struct kp_e
     return kp_ask(site, node, argv, 60, NULL, NULL, err);
 }
 
+/* *said: the last line of it, kp_free. */
 static int pull_now(struct kp_site *site, struct kp_site_node *node,
-                    const struct kp_image_state *states, size_t n, struct kp_err *err)
+                    const struct kp_image_state *states, size_t n, char **said, struct kp_err *err)
 {
-    const char *argv[ARGV_MAX] = {"/bin/sh", "-c", pull_script, "sh", socket_of(site, node)};
+    kp_auto_free char *script = kp_asprintf("exec 2>&1; %s", pull_script), *out = NULL;
+    const char *argv[ARGV_MAX] = {"/bin/sh", "-c", script, "sh", socket_of(site, node)};
+    struct kp_slice line, last = {"", 0};
     add_missing(argv, 5, states, n);
-    return kp_ask(site, node, argv, PULL_TIMEOUT_S, NULL, NULL, err);
+    if (kp_ask(site, node, argv, PULL_TIMEOUT_S, NULL, &out, err) < 0)
+        return -1;
+    struct kp_slice rest = kp_slice_trim(kp_slice_of(out));
+    while (kp_slice_line(&rest, &line))
+        last = line;
+    size_t skip = last.len > SAID_MAX ? last.len - SAID_MAX : 0;
+    kp_free(*said);
+    *said = kp_strndup(last.ptr + skip, last.len - skip);
+    return 0;
+}
+
+static int fail_images(const struct kp_site *site, const struct kp_site_node *node, size_t missing,
+                       const char *said, struct kp_err *err)
+{
+    const struct kp_runtime_place *place = kp_runtime_place(kp_node_runtime(site, node).kind);
+    kp_fail_as(err, KP_MISSING, "images", "%zu images did not arrive: %s", missing, said);
+    return kp_hint(err, "on the node: df -h %s; journalctl -u %s -u kpack-images", place->state,
+                   place->unit);
 }
 
 static int pin(struct kp_site *site, struct kp_site_node *node, const struct kp_image_state *states,
@@ -293,6 +314,7 @@ static int await_images(struct kp_site *site, struct kp_site_node *node, bool re
                         struct kp_image_state **out, size_t *n, struct kp_err *err)
 {
     kp_auto_free struct kp_image_state *states = NULL;
+    kp_auto_free char *said = kp_strdup("");
     size_t missing;
     bool active = true, tried = false;
     for (;;) {
@@ -306,12 +328,9 @@ static int await_images(struct kp_site *site, struct kp_site_node *node, bool re
         kp_step_note(site, node, "images %zu/%zu", *n - missing, *n);
         if (is_active(site, node, &active, err) < 0)
             return -1;
-        if (!active && tried) {
-            kp_fail_as(err, KP_MISSING, "images", "%zu images did not arrive", missing);
-            return kp_hint(err, "on the node: journalctl -u %s -u kpack-images",
-                           kp_runtime_place(kp_node_runtime(site, node).kind)->unit);
-        }
-        if (!active && pull_now(site, node, states, *n, err) < 0)
+        if (!active && tried)
+            return fail_images(site, node, missing, said, err);
+        if (!active && pull_now(site, node, states, *n, &said, err) < 0)
             return -1;
         tried = !active;
         struct timespec pause = {.tv_nsec = PAUSE_NS};
