@@ -3,7 +3,7 @@
 #
 # The product beside named tools on the same data, on this machine, now: a table of both figures and
 # their ratio. No pass or fail. Uses the bundle of tests/e2e and the lab's upstream (as root).
-# Run: tests/bench/run.sh
+# Run: tests/bench/run.sh [verify|create|serve|install]…
 set -euo pipefail
 shopt -s inherit_errexit
 # shellcheck source=tests/lib/e2e.sh
@@ -151,14 +151,13 @@ print_rows() {
 e2e_begin bench
 part "the bundle"
 shared_bundle
-part "verify"
-bench_verify
-part "create"
-bench_create
-part "serve"
-bench_serve | tee "$WORK/serve.out"
-part "install"
-bench_install
+WANTED=("$@")
+((${#WANTED[@]})) || WANTED=(verify create serve install)
+for what in "${WANTED[@]}"; do
+    [[ $(type -t "bench_$what") == function ]] || fail "there is no $what"
+    part "$what"
+    "bench_$what"
+done
 part end
 echo
 echo "$(nproc) cores, $(uname -m), load $(cut -d' ' -f1 /proc/loadavg), best of $RUNS runs"
