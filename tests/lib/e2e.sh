@@ -161,7 +161,8 @@ kinstall() { in_home "$SITE" exec -- "$PREFIX/libexec/kpack/$ARCH/kinstall" "$@"
 upstream_up() {
     if ! "$UPSTREAM" status >/dev/null 2>&1; then
         UPSTREAM_STARTED=yes
-        "$UPSTREAM" up
+        # What it starts may outlive this test: without the bundle's lock.
+        if [[ -n ${BUNDLE_LOCK:-} ]]; then "$UPSTREAM" up {BUNDLE_LOCK}>&-; else "$UPSTREAM" up; fi
     fi
     eval "$("$UPSTREAM" env)"
 }
