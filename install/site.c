@@ -436,6 +436,11 @@ void kp_site_choose_first(struct kp_open_site *open, const char *except)
         nodes[j].node = &list[j];
 }
 
+bool kp_site_is_bare(const struct kp_site_node *node)
+{
+    return node->failed && node->failure.reason && strcmp(node->failure.reason, "no_knode") == 0;
+}
+
 int kp_site_lock_nodes(struct kp_open_site *open, struct kp_err *err)
 {
     char who[WHO_MAX];

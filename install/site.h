@@ -106,6 +106,8 @@ KP_CHECK int kp_site_connect(struct kp_open_site *open, struct kp_err *err);
  * but this one.
  */
 void kp_site_choose_first(struct kp_open_site *open, const char *except);
+/* It answered by SSH and has no knode: nothing was begun there, or a reset came to its end. */
+bool kp_site_is_bare(const struct kp_site_node *node);
 /* Takes the lock of every node that is connected. */
 KP_CHECK int kp_site_lock_nodes(struct kp_open_site *open, struct kp_err *err);
 /* The front of the bundle that was applied last, by the state folder; *out NULL where none was.

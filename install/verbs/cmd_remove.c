@@ -93,11 +93,12 @@ static int check_last(const struct removal *r, struct kp_err *err)
     return kp_hint(err, "add another one first; kinstall reset takes the whole cluster away");
 }
 
-/* A node that does not answer is dead only when somebody says so, by its name. */
+/* A node that does not answer is dead only when somebody says so, by its name. One that was cleaned
+ * by a removal that was cut off is to be forgotten yet. */
 static int check_alive(const struct removal *r, struct kp_err *err)
 {
     const char *name = r->node->node->name;
-    if (r->node->failed && !r->options->force_dead) {
+    if (r->node->failed && !r->options->force_dead && !kp_site_is_bare(r->node)) {
         kp_fail_as(err, KP_FAILED, "node_failed", "%s cannot be reached: %s", name,
                    r->node->failure.message);
         return kp_hint(err,

@@ -59,6 +59,27 @@ static int confirm(const struct options *options, const struct kp_site *site, st
                       site->inventory->cluster, err);
 }
 
+/* false: its line has stopped. */
+static bool reset_node(struct kp_site *site, struct kp_site_node *node, bool quiet)
+{
+    // An earlier run that was cut off came to the end with it.
+    bool bare = kp_site_is_bare(node);
+    if (!bare && !node->failed && kp_node_reset(site, node, &node->failure) < 0) {
+        node->failed = true;
+        node->failed_step = kp_strdup("reset");
+    }
+    if (bare)
+        node->failed = false;
+    if (node->failed || quiet)
+        return !node->failed;
+    if (bare)
+        printf("%-12s nothing of kinstall's is there\n", node->node->name);
+    else
+        printf("%-12s reset, %zu change%s\n", node->node->name, node->changes,
+               node->changes == 1 ? "" : "s");
+    return true;
+}
+
 /* A node that cannot be reached stops its own line only: the others are reset all the same. */
 static size_t reset_nodes(struct kp_site *site, const struct options *options)
 {
@@ -69,14 +90,7 @@ static size_t reset_nodes(struct kp_site *site, const struct options *options)
             node->failed = false;
             continue;
         }
-        if (!node->failed && kp_node_reset(site, node, &node->failure) < 0) {
-            node->failed = true;
-            node->failed_step = kp_strdup("reset");
-        }
-        failed += node->failed;
-        if (!node->failed && !options->site.json)
-            printf("%-12s reset, %zu change%s\n", node->node->name, node->changes,
-                   node->changes == 1 ? "" : "s");
+        failed += !reset_node(site, node, options->site.json);
     }
     return failed;
 }

@@ -63,10 +63,7 @@ static const char *ready_state(const json_t *nodes, const char *name)
 /* A node that was reset, or never begun: it answers by SSH, and nothing of ours is there. */
 static bool is_bare(const struct kp_site_node *node)
 {
-    const char *reason = node->failure.reason;
-    if (node->failed)
-        return reason && strcmp(reason, "no_knode") == 0;
-    return !json_object_get(node->record, "cluster");
+    return node->failed ? kp_site_is_bare(node) : !json_object_get(node->record, "cluster");
 }
 
 static const char *word_of(const struct kp_site_node *node, bool asked, const char *ready)
