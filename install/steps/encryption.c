@@ -5,19 +5,17 @@
 #include "core/file.h"
 #include "core/text.h"
 #include "install/etcd/etcd.h"
+#include "install/resumable.h"
 #include "install/steps/endpoint.h"
 #include "install/steps/secure.h"
 #include "install/steps/static_pods.h"
 #include "manifests/yaml.h"
 
-#include <errno.h>
 #include <openssl/rand.h>
 #include <time.h>
-#include <unistd.h>
 
 #define STATE_FILE "encryption-rotate.json"
 #define RETIRED_FILE "encryption-retired.yaml"
-#define STATE_MAX ((size_t)4096)
 #define RETIRED_MAX ((size_t)1 << 20)
 #define KEY_SIZE 32 /* of secretbox */
 #define READ_STEP "encryption-read"
@@ -166,34 +164,25 @@ static int keep(struct kp_site *site, const struct kp_encryption_keys *keys, str
     return result;
 }
 
-static int take_up(struct kp_site *site, const char *path, bool *again, struct kp_err *err)
+static int take_up(struct kp_site *site, bool *again, struct kp_err *err)
 {
-    kp_auto_free char *text = NULL;
     kp_auto_json state = NULL;
-    size_t len;
-    *again = false;
-    if (!kp_file_exists(path))
-        return 0;
-    if (kp_file_read(path, STATE_MAX, &text, &len, err) < 0 ||
-        kp_json_parse(&state, (struct kp_slice){text, len}, STATE_MAX, path, err) < 0)
+    if (kp_resumable_read(&state, site, STATE_FILE, err) < 0)
         return -1;
-    const char *id = json_string_value(json_object_get(state, "id"));
-    const char *key = json_string_value(json_object_get(state, "key"));
-    if (!id || !key || strlen(id) >= sizeof(site->encryption.id) ||
-        strlen(key) >= sizeof(site->encryption.key))
-        return kp_fail_as(err, KP_DAMAGED, "bad_document", "%s names no rotation", path);
-    snprintf(site->encryption.id, sizeof(site->encryption.id), "%s", id);
-    snprintf(site->encryption.key, sizeof(site->encryption.key), "%s", key);
-    *again = true;
+    *again = state != NULL;
+    if (state &&
+        (!kp_resumable_text(state, "id", site->encryption.id, sizeof(site->encryption.id)) ||
+         !kp_resumable_text(state, "key", site->encryption.key, sizeof(site->encryption.key))))
+        return kp_fail_as(err, KP_DAMAGED, "bad_document", "%s/" STATE_FILE " names no rotation",
+                          site->state_folder);
     return 0;
 }
 
 int kp_encryption_begin(struct kp_site *site, bool *again, struct kp_err *err)
 {
-    kp_auto_free char *path = kp_path_join(site->state_folder, STATE_FILE);
     kp_auto_value(kp_encryption_keys) keys = {0};
     if (kp_secure_keep_keys(site, NULL, err) < 0 || kp_encryption_load(site, &keys, err) < 0 ||
-        take_up(site, path, again, err) < 0)
+        take_up(site, again, err) < 0)
         return -1;
     if (*again && index_of(&keys, site->encryption.key) < keys.count)
         return 0;
@@ -207,40 +196,24 @@ int kp_encryption_begin(struct kp_site *site, bool *again, struct kp_err *err)
         return 0;
     kp_auto_json state =
         json_pack("{s:s, s:s}", "id", site->encryption.id, "key", site->encryption.key);
-    kp_auto_free char *text = kp_json_dump(state, false);
-    if (kp_file_write_atomic(path, kp_slice_of(text), 0600, err) < 0)
+    if (kp_resumable_keep(site, STATE_FILE, state, err) < 0)
         return -1;
     return keep(site, &keys, err);
 }
 
 int kp_encryption_end(struct kp_site *site, struct kp_err *err)
 {
-    kp_auto_free char *path = kp_path_join(site->state_folder, STATE_FILE);
-    if (unlink(path) < 0 && errno != ENOENT)
-        return kp_fail_sys(err, errno, "remove %s", path);
-    return 0;
+    return kp_resumable_end(site, STATE_FILE, err);
 }
 
 /* --- the nodes -------------------------------------------------------------------------------- */
-
-static int is_done(struct kp_site *site, struct kp_site_node *node, const char *step, bool *done,
-                   struct kp_err *err)
-{
-    bool begun, finished;
-    if (kp_recorded(site, node, step, &begun, &finished, err) < 0)
-        return -1;
-    const char *id =
-        json_string_value(json_object_get(json_object_get(node->record, "finished"), step));
-    *done = finished && id && strcmp(id, site->encryption.id) == 0;
-    return 0;
-}
 
 /* The engine asks: is it so already? */
 #define CHECK(name, step)                                                                          \
     static int name(struct kp_site *site, struct kp_site_node *node, bool *done,                   \
                     struct kp_err *err)                                                            \
     {                                                                                              \
-        return is_done(site, node, step, done, err);                                               \
+        return kp_resumable_done(site, node, step, site->encryption.id, done, err);                \
     }
 CHECK(check_read, READ_STEP)
 CHECK(check_write, WRITE_STEP)
@@ -261,7 +234,6 @@ static int place_keys(struct kp_site *site, struct kp_site_node *node,
 static int give_keys(struct kp_site *site, struct kp_site_node *node, const char *step,
                      const char *what, struct kp_err *err)
 {
-    const char *cluster = site->inventory->cluster;
     kp_auto_value(kp_encryption_keys) keys = {0};
     kp_auto_free char *name = kp_inventory_endpoint_name(site->inventory);
     kp_auto_free char *word = kp_asprintf("%s-%s", step, site->encryption.id);
@@ -271,12 +243,12 @@ static int give_keys(struct kp_site *site, struct kp_site_node *node, const char
         return 0;
     // Begun: a run that dies between the file and the API server's start begins here again.
     if (kp_encryption_load(site, &keys, err) < 0 ||
-        kp_session_mark(node->session, cluster, step, false, NULL, err) < 0 ||
+        kp_resumable_mark(site, node, step, site->encryption.id, false, err) < 0 ||
         place_keys(site, node, &keys, err) < 0 ||
         kp_static_pod_anew(site, node, "kube-apiserver", word, err) < 0 ||
         kp_endpoint_await(site, node, name, err) < 0)
         return -1;
-    return kp_session_mark(node->session, cluster, step, true, site->encryption.id, err);
+    return kp_resumable_mark(site, node, step, site->encryption.id, true, err);
 }
 
 static int apply_read(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)

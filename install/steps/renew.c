@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "install/steps/renew.h"
 
-#include "core/file.h"
 #include "core/interrupt.h"
 #include "core/text.h"
 #include "install/check/lifetimes.h"
 #include "install/etcd/etcd.h"
 #include "install/pki/pki.h"
+#include "install/resumable.h"
 #include "install/steps/approve.h"
 #include "install/steps/common.h"
 #include "install/steps/endpoint.h"
@@ -15,11 +15,7 @@
 #include "install/steps/static_pods.h"
 #include "install/steps/upgrade.h"
 
-#include <errno.h>
-#include <unistd.h>
-
 #define STATE_FILE "certs-renew.json"
-#define STATE_MAX ((size_t)4096)
 #define CONFIG "/etc/kubernetes/kpack-renew.yaml"
 #define ETCD_STEP "certs-etcd"
 #define MIRROR_STEP "certs-mirror"
@@ -47,23 +43,16 @@ bool kp_renew_due(const struct kp_site *site, struct kp_slice pem)
                            time(NULL));
 }
 
-static int take_up(struct kp_site *site, const char *path, bool *again, struct kp_err *err)
+static int take_up(struct kp_site *site, bool *again, struct kp_err *err)
 {
-    kp_auto_free char *text = NULL;
     kp_auto_json state = NULL;
-    size_t len;
     *again = false;
-    if (!kp_file_exists(path))
-        return 0;
-    if (kp_file_read(path, STATE_MAX, &text, &len, err) < 0 ||
-        kp_json_parse(&state, (struct kp_slice){text, len}, STATE_MAX, path, err) < 0)
+    if (kp_resumable_read(&state, site, STATE_FILE, err) < 0)
         return -1;
-    const char *id = json_string_value(json_object_get(state, "id"));
-    if (!id || strlen(id) >= sizeof(site->renew.id) ||
-        !json_is_integer(json_object_get(state, "started")) ||
-        json_integer_value(json_object_get(state, "days")) != site->renew.days)
-        return 0; // another renewal than the one that is asked for now
-    snprintf(site->renew.id, sizeof(site->renew.id), "%s", id);
+    if (!json_is_integer(json_object_get(state, "started")) ||
+        json_integer_value(json_object_get(state, "days")) != site->renew.days ||
+        !kp_resumable_text(state, "id", site->renew.id, sizeof(site->renew.id)))
+        return 0; // none, or another renewal than the one that is asked for now
     site->renew.started = (time_t)json_integer_value(json_object_get(state, "started"));
     *again = true;
     return 0;
@@ -71,9 +60,8 @@ static int take_up(struct kp_site *site, const char *path, bool *again, struct k
 
 int kp_renew_begin(struct kp_site *site, long days, bool *again, struct kp_err *err)
 {
-    kp_auto_free char *path = kp_path_join(site->state_folder, STATE_FILE);
     site->renew.days = days;
-    if (take_up(site, path, again, err) < 0 || *again)
+    if (take_up(site, again, err) < 0 || *again)
         return *again ? 0 : -1;
     snprintf(site->renew.id, sizeof(site->renew.id), "%s", site->run_id);
     site->renew.started = time(NULL);
@@ -81,35 +69,24 @@ int kp_renew_begin(struct kp_site *site, long days, bool *again, struct kp_err *
         return 0;
     kp_auto_json state = json_pack("{s:s, s:I, s:I}", "id", site->renew.id, "started",
                                    (json_int_t)site->renew.started, "days", (json_int_t)days);
-    kp_auto_free char *text = kp_json_dump(state, false);
-    return kp_file_write_atomic(path, kp_slice_of(text), 0600, err);
+    return kp_resumable_keep(site, STATE_FILE, state, err);
 }
 
 int kp_renew_end(struct kp_site *site, struct kp_err *err)
 {
-    kp_auto_free char *path = kp_path_join(site->state_folder, STATE_FILE);
-    if (unlink(path) < 0 && errno != ENOENT)
-        return kp_fail_sys(err, errno, "remove %s", path);
-    return 0;
+    return kp_resumable_end(site, STATE_FILE, err);
 }
 
 int kp_renew_done(struct kp_site *site, struct kp_site_node *node, const char *step, bool *done,
                   struct kp_err *err)
 {
-    bool begun, finished;
-    if (kp_recorded(site, node, step, &begun, &finished, err) < 0)
-        return -1;
-    const char *id =
-        json_string_value(json_object_get(json_object_get(node->record, "finished"), step));
-    *done = finished && id && strcmp(id, site->renew.id) == 0;
-    return 0;
+    return kp_resumable_done(site, node, step, site->renew.id, done, err);
 }
 
 int kp_renew_mark(struct kp_site *site, struct kp_site_node *node, const char *step, bool finished,
                   struct kp_err *err)
 {
-    return kp_session_mark(node->session, site->inventory->cluster, step, finished,
-                           finished ? site->renew.id : NULL, err);
+    return kp_resumable_mark(site, node, step, site->renew.id, finished, err);
 }
 
 static bool was_cut_off(const struct kp_site_node *node, const char *step)
