@@ -103,18 +103,72 @@ json_t *kp_kernel_before(const struct kp_site *site, const struct kp_site_node *
     return out;
 }
 
+json_t *kp_kernel_parse(struct kp_slice text)
+{
+    json_t *out = json_object();
+    struct kp_slice line, key;
+    while (kp_slice_line(&text, &line)) {
+        if (!kp_slice_cut(&line, '=', &key) || kp_slice_starts(key, "#"))
+            continue;
+        kp_auto_free char *name = kp_strndup(key.ptr, key.len);
+        json_object_set_new(out, name, json_stringn(line.ptr, line.len));
+    }
+    return out;
+}
+
+bool kp_kernel_keep(json_t *before, const json_t *ours, const struct kp_site *site,
+                    const struct kp_site_node *node)
+{
+    kp_auto_json now = kp_kernel_before(site, node);
+    bool added = false;
+    const char *key;
+    json_t *value;
+    json_object_foreach(now, key, value)
+    {
+        if (json_object_get(before, key) || json_object_get(ours, key))
+            continue;
+        json_object_set(before, key, value);
+        added = true;
+    }
+    return added;
+}
+
+/* A container shares all but net.* with its host. */
+static bool is_shared(const struct kp_site_node *node, const char *key)
+{
+    const json_t *system = json_object_get(node->facts, "system");
+    return json_is_true(json_object_get(system, "container")) && !kp_starts_with(key, "net.");
+}
+
+size_t kp_kernel_dropped(const struct kp_site *site, const struct kp_site_node *node,
+                         const json_t *ours, const json_t *before, struct kp_arena *arena,
+                         const char **out, size_t max)
+{
+    struct kp_kernel_setting wanted[KP_KERNEL_SETTINGS_MAX];
+    size_t n = 0, count = kp_kernel_wanted(site, node, wanted);
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)ours, key, value)
+    {
+        const char *old = json_string_value(json_object_get(before, key));
+        bool kept = false;
+        for (size_t i = 0; i < count; i++)
+            kept = kept || strcmp(wanted[i].key, key) == 0;
+        if (!kept && old && !is_shared(node, key) && n < max)
+            out[n++] = kp_arena_printf(arena, "%s=%s", key, old);
+    }
+    return n;
+}
+
 size_t kp_kernel_restore(const struct kp_site *site, const struct kp_site_node *node,
                          const json_t *before, struct kp_arena *arena, const char **out, size_t max)
 {
-    const json_t *system = json_object_get(node->facts, "system");
-    bool container = json_is_true(json_object_get(system, "container"));
     struct kp_kernel_setting set[KP_KERNEL_SETTINGS_MAX];
     size_t n = 0, count = kp_kernel_wanted(site, node, set);
     for (size_t i = 0; i < count && n < max; i++) {
         const char *old = json_string_value(json_object_get(before, set[i].key));
         const char *now = value_of(node, set[i].key);
-        if (!old || !now || strcmp(now, set[i].value) != 0 ||
-            (container && !kp_starts_with(set[i].key, "net.")))
+        if (!old || !now || strcmp(now, set[i].value) != 0 || is_shared(node, set[i].key))
             continue;
         out[n++] = kp_arena_printf(arena, "%s=%s", set[i].key, old);
     }

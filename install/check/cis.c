@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "install/check/cis.h"
 
+#include "core/buf.h"
 #include "core/slice.h"
-#include "install/steps/common.h"
-#include "manifests/yaml.h"
+#include "install/check/cis_ask.h"
 
-#define STAT_MAX 64
+#include <fnmatch.h>
+
+#define LIST_MAX ((size_t)16 << 10)
+#define NO_CIPHERS_NEEDED "VersionTLS13" /* it has none but strong ones */
 
 /* --- judging ---------------------------------------------------------------------------------- */
 
@@ -20,6 +23,17 @@ static const json_t *walk(const json_t *object, const char *path)
     return walk(json_object_get(object, key), dot + 1);
 }
 
+/* "a,b" */
+static char *join(const json_t *list)
+{
+    kp_auto_value(kp_buf) out = KP_BUF(LIST_MAX);
+    size_t i;
+    json_t *word;
+    json_array_foreach(list, i, word) kp_buf_addf(
+        &out, "%s%s", i ? "," : "", json_string_value(word) ? json_string_value(word) : "");
+    return kp_strdup(out.len ? kp_buf_slice(&out).ptr : "");
+}
+
 /* The text of an argument, or of a field given by its path. */
 static char *look_up(const json_t *object, const char *path)
 {
@@ -30,7 +44,7 @@ static char *look_up(const json_t *object, const char *path)
         return kp_asprintf("%lld", (long long)json_integer_value(at));
     if (json_is_boolean(at))
         return kp_strdup(json_is_true(at) ? "true" : "false");
-    return NULL;
+    return json_is_array(at) ? join(at) : NULL;
 }
 
 static bool list_has(const char *list, const char *wanted)
@@ -40,6 +54,21 @@ static bool list_has(const char *list, const char *wanted)
         if (kp_slice_equal(word, wanted))
             return true;
     return kp_slice_equal(rest, wanted);
+}
+
+static bool are_among(const char *list, const char *allowed)
+{
+    struct kp_slice rest = kp_slice_of(list), word;
+    while (rest.len) {
+        if (!kp_slice_cut(&rest, ',', &word)) {
+            word = rest;
+            rest.len = 0;
+        }
+        kp_auto_free char *text = kp_strndup(word.ptr, word.len);
+        if (!list_has(allowed, text))
+            return false;
+    }
+    return *list != '\0';
 }
 
 static bool is_at_least(const char *text, const char *least)
@@ -67,6 +96,8 @@ static bool judge_value(const struct kp_cis_check *check, const char *value)
         return !value || !list_has(value, check->value);
     case KP_CIS_LEAST:
         return is_at_least(value, check->value);
+    case KP_CIS_AMONG:
+        return value && are_among(value, check->value);
     case KP_CIS_MODE:
     case KP_CIS_OWNER:
         break;
@@ -86,136 +117,47 @@ static bool judge_file(const struct kp_cis_check *check, const char *state)
     return kp_parse_octal(kp_slice_of(check->value), 07777, &most) && (have & ~most & 0777) == 0;
 }
 
+/* A path, or a pattern of paths: the first that is not as it should be is what was found. */
+static bool judge_files(const struct kp_cis_check *check, const json_t *files, bool *applies,
+                        char **found)
+{
+    bool pattern = strchr(check->subject, '*') != NULL;
+    const char *path;
+    json_t *state;
+    *applies = false;
+    *found = NULL;
+    json_object_foreach((json_t *)files, path, state)
+    {
+        const char *text = json_string_value(state);
+        if (fnmatch(check->subject, path, 0) != 0)
+            continue;
+        *applies = true;
+        if (!*found)
+            *found = kp_strdup(text);
+        if (judge_file(check, text))
+            continue;
+        kp_free(*found);
+        *found = pattern ? kp_asprintf("%s of %s", text, path) : kp_strdup(text);
+        return false;
+    }
+    *found = *found ? *found : kp_strdup("");
+    return true;
+}
+
 bool kp_cis_judge(const struct kp_cis_check *check, const struct kp_cis_node *node, bool *applies,
                   char **found)
 {
-    if (check->on == KP_CIS_FILE) {
-        const char *state = json_string_value(json_object_get(node->files, check->subject));
-        *applies = state != NULL;
-        *found = kp_strdup(state ? state : "");
-        return !state || judge_file(check, state);
-    }
-    const json_t *object = check->on == KP_CIS_KUBELET ? node->kubelet : node->args[check->on];
+    if (check->on == KP_CIS_FILE)
+        return judge_files(check, node->files, applies, found);
+    const json_t *object = node->objects[check->on];
     kp_auto_free char *value = look_up(object, check->subject);
     *applies = object != NULL;
     *found = kp_strdup(value ? value : "not set");
+    if (object && !value && check->rule == KP_CIS_AMONG) {
+        kp_auto_free char *version = look_up(object, check->fallback);
+        return version && strcmp(version, NO_CIPHERS_NEEDED) == 0;
+    }
     return !object || judge_value(check, value);
-}
-
-/* --- asking ----------------------------------------------------------------------------------- */
-
-static int ask_files(struct kp_site *site, struct kp_site_node *node, json_t *out,
-                     struct kp_err *err)
-{
-    const char *argv[STAT_MAX + 4] = {"stat", "-c", "%n %a %U:%G"};
-    size_t n = 3;
-    int status;
-    kp_auto_free char *text = NULL;
-    for (const struct kp_cis_check *c = kp_cis_checks; c->id && n < STAT_MAX + 3; c++)
-        if (c->on == KP_CIS_FILE)
-            argv[n++] = c->subject;
-    // those that are not there make its status 1
-    if (kp_ask(site, node, argv, 30, &status, &text, err) < 0)
-        return -1;
-    struct kp_slice rest = kp_slice_of(text), line, path;
-    while (kp_slice_line(&rest, &line)) {
-        if (!kp_slice_cut(&line, ' ', &path))
-            continue;
-        kp_auto_free char *key = kp_strndup(path.ptr, path.len);
-        json_object_set_new(out, key, json_stringn(line.ptr, line.len));
-    }
-    return 0;
-}
-
-/* ["kube-apiserver", "--profiling=false", …] */
-static json_t *parse_args(const json_t *command)
-{
-    json_t *out = json_object(), *word;
-    size_t i;
-    json_array_foreach(command, i, word)
-    {
-        const char *text = json_string_value(word);
-        if (!text || !kp_starts_with(text, "--"))
-            continue;
-        const char *equals = strchr(text, '=');
-        kp_auto_free char *name =
-            equals ? kp_strndup(text + 2, (size_t)(equals - text - 2)) : kp_strdup(text + 2);
-        json_object_set_new(out, name, json_string(equals ? equals + 1 : "true"));
-    }
-    return out;
-}
-
-static enum kp_cis_on kind_of(const json_t *pod)
-{
-    static const struct {
-        const char *component;
-        enum kp_cis_on on;
-    } kinds[] = {{"kube-apiserver", KP_CIS_API},
-                 {"kube-controller-manager", KP_CIS_CONTROLLER},
-                 {"kube-scheduler", KP_CIS_SCHEDULER},
-                 {"etcd", KP_CIS_ETCD}};
-    const char *component = json_string_value(
-        json_object_get(json_object_get(json_object_get(pod, "metadata"), "labels"), "component"));
-    for (size_t i = 0; component && i < KP_COUNT(kinds); i++)
-        if (strcmp(kinds[i].component, component) == 0)
-            return kinds[i].on;
-    return KP_CIS_FILE;
-}
-
-/* {"cp1": [null, {api server's}, …]} */
-static int ask_pods(struct kp_site *site, json_t **out, struct kp_err *err)
-{
-    static const char *const argv[] = {
-        "get", "pods", "-n", "kube-system", "-l", "tier=control-plane", "-o", "json", NULL};
-    kp_auto_json pods = NULL;
-    size_t i;
-    json_t *pod;
-    if (kp_kube_json(site, &pods, NULL, argv, err) < 0)
-        return -1;
-    *out = json_object();
-    json_array_foreach(json_object_get(pods, "items"), i, pod)
-    {
-        json_t *spec = json_object_get(pod, "spec");
-        json_t *container = json_array_get(json_object_get(spec, "containers"), 0);
-        const char *node = json_string_value(json_object_get(spec, "nodeName"));
-        enum kp_cis_on on = kind_of(pod);
-        if (!node || on == KP_CIS_FILE)
-            continue;
-        kp_auto_free char *key = kp_asprintf("%s/%d", node, (int)on);
-        json_object_set_new(*out, key, parse_args(json_object_get(container, "command")));
-    }
-    return 0;
-}
-
-static int ask_kubelet(struct kp_site *site, const char *node, json_t **out, struct kp_err *err)
-{
-    kp_auto_free char *path = kp_asprintf("/api/v1/nodes/%s/proxy/configz", node);
-    const char *argv[] = {"get", "--raw", path, NULL};
-    kp_auto_json answer = NULL;
-    if (kp_kube_json(site, &answer, NULL, argv, err) < 0)
-        return -1;
-    *out = json_incref(json_object_get(answer, "kubeletconfig"));
-    return 0;
-}
-
-/* KubeProxyConfiguration out of its ConfigMap; nothing where another part does its work. */
-static int ask_proxy(struct kp_site *site, json_t **out, struct kp_err *err)
-{
-    static const char *const argv[] = {"get",         "configmap", "kube-proxy", "-n",
-                                       "kube-system", "-o",        "json",       NULL};
-    kp_auto_json map = NULL;
-    kp_auto(kp_yaml_document) document = NULL;
-    bool found;
-    if (kp_kube_json(site, &map, &found, argv, err) < 0)
-        return -1;
-    const char *text =
-        json_string_value(json_object_get(json_object_get(map, "data"), "config.conf"));
-    if (!text)
-        return 0;
-    if (kp_yaml_parse(&document, kp_slice_of(text), "kube-proxy's config.conf", err) < 0)
-        return -1;
-    kp_auto_free char *json = kp_yaml_json(kp_yaml_root(document));
-    return kp_json_parse(out, kp_slice_of(json), KP_YAML_MAX, "kube-proxy's config.conf", err);
 }
 
 /* --- the report ------------------------------------------------------------------------------- */
@@ -253,44 +195,14 @@ static json_t *gaps(void)
     return out;
 }
 
-static int ask_node(struct kp_site *site, struct kp_site_node *node, json_t *store,
-                    struct kp_err *err)
-{
-    kp_auto_json kubelet = NULL;
-    json_t *files = json_object();
-    json_object_set_new(store, "files", files);
-    if (ask_files(site, node, files, err) < 0 ||
-        ask_kubelet(site, node->node->name, &kubelet, err) < 0)
-        return kp_wrap(err, "%s", node->node->name);
-    json_object_set(store, "kubelet", kubelet);
-    return 0;
-}
-
 int kp_cis_report(json_t **out, struct kp_site *site, struct kp_err *err)
 {
-    kp_auto_free struct kp_cis_node *nodes = kp_alloc_array(site->node_count, sizeof(*nodes));
-    kp_auto_json store = json_array();
-    kp_auto_json pods = NULL;
-    kp_auto_json proxy = NULL;
-    size_t failed = 0;
-    if (ask_pods(site, &pods, err) < 0 || ask_proxy(site, &proxy, err) < 0)
+    kp_auto_free struct kp_cis_node *nodes = kp_alloc_array(site->node_count + 1, sizeof(*nodes));
+    kp_auto_json evidence = NULL;
+    size_t failed = 0, count;
+    if (kp_cis_ask(&evidence, nodes, &count, site, err) < 0)
         return -1;
-    for (size_t i = 0; i < site->node_count; i++) {
-        struct kp_site_node *node = &site->nodes[i];
-        json_t *kept = json_object();
-        json_array_append_new(store, kept);
-        if (ask_node(site, node, kept, err) < 0)
-            return -1;
-        nodes[i] = (struct kp_cis_node){.name = node->node->name,
-                                        .files = json_object_get(kept, "files"),
-                                        .kubelet = json_object_get(kept, "kubelet")};
-        for (int on = KP_CIS_API; on <= KP_CIS_ETCD; on++) {
-            kp_auto_free char *key = kp_asprintf("%s/%d", node->node->name, on);
-            nodes[i].args[on] = json_object_get(pods, key);
-        }
-        nodes[i].args[KP_CIS_PROXY] = i == 0 ? proxy : NULL;
-    }
-    json_t *checks = judge_all(nodes, site->node_count, &failed);
+    json_t *checks = judge_all(nodes, count, &failed);
     *out = json_pack("{s:s, s:o, s:o, s:I}", "benchmark", "CIS Kubernetes 1.9", "checks", checks,
                      "not_covered", gaps(), "failed", (json_int_t)failed);
     return 0;

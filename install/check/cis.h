@@ -17,6 +17,8 @@ enum kp_cis_on {              /* what a check looks at */
                  KP_CIS_ETCD,
                  KP_CIS_KUBELET, /* its running configuration */
                  KP_CIS_PROXY,   /* the ConfigMap */
+                 KP_CIS_TRIED,   /* what the API server said to requests that change nothing */
+                 KP_CIS_KINDS,
 };
 enum kp_cis_rule {
     KP_CIS_MODE,   /* no bit beyond value ("600") */
@@ -28,17 +30,19 @@ enum kp_cis_rule {
     KP_CIS_HAS, /* a list, separated by commas, has value */
     KP_CIS_HAS_NOT,
     KP_CIS_LEAST, /* a number of at least value */
+    KP_CIS_AMONG, /* each of a list is one of value's; not set is fine where the argument or field
+                     named by fallback says TLS 1.3 */
 };
 struct kp_cis_check {
     const char *id, *title;
     enum kp_cis_on on;
-    const char
-        *subject; /* path, argument without "--", or field ("authentication.anonymous.enabled") */
+    const char *subject; /* path or pattern of paths, argument without "--", field
+                            ("authentication.anonymous.enabled"), or what was tried */
     enum kp_cis_rule rule;
     const char *value, *fallback;
 };
 struct kp_cis_gap {
-    const char *ids, *why;
+    const char *ids, *why; /* "1.1.9, 1.1.10" */
 };
 extern const struct kp_cis_check kp_cis_checks[]; /* ended by .id = NULL, in the order of ids */
 extern const struct kp_cis_gap kp_cis_gaps[];     /* ended by .ids = NULL */
@@ -46,9 +50,8 @@ extern const struct kp_cis_gap kp_cis_gaps[];     /* ended by .ids = NULL */
 /* What is known of one node. Members may be NULL: nothing of that kind is there. */
 struct kp_cis_node {
     const char *name;
-    const json_t *files;                  /* {"/etc/…": "600 root:root"} */
-    const json_t *args[KP_CIS_PROXY + 1]; /* by kp_cis_on: {"profiling": "false"} */
-    const json_t *kubelet;                /* KubeletConfiguration */
+    const json_t *files;                 /* {"/etc/…": "600 root:root"} */
+    const json_t *objects[KP_CIS_KINDS]; /* by kp_cis_on: {"profiling": "false"} */
 };
 /* Is the check met there? *applies false where the node has nothing that it looks at. found
  * (kp_free): what is there instead. */

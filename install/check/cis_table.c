@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "install/check/cis.h"
+#include "install/check/cis_ask.h"
+#include "install/etcd/etcd.h"
 
 #define MANIFESTS "/etc/kubernetes/manifests/"
 #define KUBE "/etc/kubernetes/"
@@ -8,6 +9,18 @@
     {id1, title ": mode", KP_CIS_FILE, path, KP_CIS_MODE, mode, NULL},                             \
     {                                                                                              \
         id2, title ": owner", KP_CIS_FILE, path, KP_CIS_OWNER, "root:root", NULL                   \
+    }
+/* Forward secrecy and authenticated encryption. */
+#define STRONG                                                                                     \
+    "TLS_AES_128_GCM_SHA256,TLS_AES_256_GCM_SHA384,TLS_CHACHA20_POLY1305_SHA256,"                  \
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,"               \
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,"               \
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,"   \
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305,TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305"
+#define VERSIONS "VersionTLS12,VersionTLS13"
+#define TRIED(id, title, what, wanted)                                                             \
+    {                                                                                              \
+        id, title, KP_CIS_TRIED, what, KP_CIS_EQUALS, wanted, NULL                                 \
     }
 #define ARG(id, title, on, subject, rule, value, fallback)                                         \
     {                                                                                              \
@@ -21,19 +34,19 @@ const struct kp_cis_check kp_cis_checks[] = {
     MODE_OWNER("1.1.5", "1.1.6", "scheduler's pod", MANIFESTS "kube-scheduler.yaml", "600"),
     MODE_OWNER("1.1.7", "1.1.8", "etcd's pod", MANIFESTS "etcd.yaml", "600"),
     {"1.1.11", "etcd's data: mode", KP_CIS_FILE, "/var/lib/etcd", KP_CIS_MODE, "700", NULL},
+    {"1.1.11", "external etcd's data: mode", KP_CIS_FILE, KP_ETCD_DATA, KP_CIS_MODE, "700", NULL},
     MODE_OWNER("1.1.13", "1.1.14", "admin.conf", KUBE "admin.conf", "600"),
     MODE_OWNER("1.1.13", "1.1.14", "super-admin.conf", KUBE "super-admin.conf", "600"),
     MODE_OWNER("1.1.15", "1.1.16", "scheduler.conf", KUBE "scheduler.conf", "600"),
     MODE_OWNER("1.1.17", "1.1.18", "controller-manager.conf", KUBE "controller-manager.conf",
                "600"),
-    {"1.1.19", "PKI: owner", KP_CIS_FILE, KUBE "pki", KP_CIS_OWNER, "root:root", NULL},
-    {"1.1.20", "PKI: certificates", KP_CIS_FILE, KUBE "pki/apiserver.crt", KP_CIS_MODE, "644",
+    {"1.1.19", "PKI: owner of the folder", KP_CIS_FILE, KUBE "pki", KP_CIS_OWNER, "root:root",
      NULL},
-    {"1.1.21", "PKI: key of the CA", KP_CIS_FILE, KUBE "pki/ca.key", KP_CIS_MODE, "600", NULL},
-    {"1.1.21", "PKI: key of the API server", KP_CIS_FILE, KUBE "pki/apiserver.key", KP_CIS_MODE,
+    {"1.1.19", "PKI: owner of all in it", KP_CIS_FILE, KUBE "pki/*", KP_CIS_OWNER, "root:root",
+     NULL},
+    {"1.1.21", "PKI: keys", KP_CIS_FILE, KUBE "pki/*.key", KP_CIS_MODE, "600", NULL},
+    {"1.1.21", "PKI: keys of external etcd", KP_CIS_FILE, KP_ETCD_FOLDER "/*.key", KP_CIS_MODE,
      "600", NULL},
-    {"1.1.21", "PKI: key of service accounts", KP_CIS_FILE, KUBE "pki/sa.key", KP_CIS_MODE, "600",
-     NULL},
     ARG("1.2.2", "no file of tokens", KP_CIS_API, "token-auth-file", KP_CIS_UNSET, NULL, NULL),
     ARG("1.2.4", "kubelets: client certificate", KP_CIS_API, "kubelet-client-certificate",
         KP_CIS_SET, NULL, NULL),
@@ -71,8 +84,12 @@ const struct kp_cis_check kp_cis_checks[] = {
     ARG("1.2.26", "CA of etcd", KP_CIS_API, "etcd-cafile", KP_CIS_SET, NULL, NULL),
     ARG("1.2.27", "Secrets are encrypted", KP_CIS_API, "encryption-provider-config", KP_CIS_SET,
         NULL, NULL),
-    ARG("1.2.29", "API server: strong ciphers", KP_CIS_API, "tls-min-version", KP_CIS_SET, NULL,
-        NULL),
+    ARG("1.2.28", "Secrets are encrypted well", KP_CIS_API, KP_CIS_PROVIDER, KP_CIS_AMONG,
+        "secretbox,aescbc,kms", KP_CIS_PROVIDER),
+    ARG("1.2.29", "API server: TLS", KP_CIS_API, "tls-min-version", KP_CIS_AMONG, VERSIONS,
+        "tls-min-version"),
+    ARG("1.2.29", "API server: strong ciphers", KP_CIS_API, "tls-cipher-suites", KP_CIS_AMONG,
+        STRONG, "tls-min-version"),
     ARG("1.3.2", "controller manager: no profiling", KP_CIS_CONTROLLER, "profiling", KP_CIS_EQUALS,
         "false", "true"),
     ARG("1.3.3", "controllers have accounts of their own", KP_CIS_CONTROLLER,
@@ -104,7 +121,8 @@ const struct kp_cis_check kp_cis_checks[] = {
     ARG("3.2.1", "an audit policy", KP_CIS_API, "audit-policy-file", KP_CIS_SET, NULL, NULL),
     MODE_OWNER("4.1.1", "4.1.2", "kubelet's service", DROP_IN, "600"),
     MODE_OWNER("4.1.5", "4.1.6", "kubelet.conf", KUBE "kubelet.conf", "600"),
-    MODE_OWNER("4.1.7", "4.1.8", "CA of clients", KUBE "pki/ca.crt", "644"),
+    {"4.1.8", "CA of clients: owner", KP_CIS_FILE, KUBE "pki/ca.crt", KP_CIS_OWNER, "root:root",
+     NULL},
     MODE_OWNER("4.1.9", "4.1.10", "kubelet's configuration", "/var/lib/kubelet/config.yaml", "600"),
     ARG("4.2.1", "kubelet: nobody anonymous", KP_CIS_KUBELET, "authentication.anonymous.enabled",
         KP_CIS_EQUALS, "false", "true"),
@@ -118,30 +136,75 @@ const struct kp_cis_check kp_cis_checks[] = {
         KP_CIS_NOT, "0s", NULL),
     ARG("4.2.6", "kubelet keeps its firewall chains", KP_CIS_KUBELET, "makeIPTablesUtilChains",
         KP_CIS_EQUALS, "true", "true"),
+    ARG("4.2.8", "kubelet: events are limited", KP_CIS_KUBELET, "eventRecordQPS", KP_CIS_LEAST, "1",
+        NULL),
     ARG("4.2.10", "kubelet's certificate is renewed", KP_CIS_KUBELET, "rotateCertificates",
         KP_CIS_EQUALS, "true", "false"),
     ARG("4.2.11", "kubelet's serving certificate is signed", KP_CIS_KUBELET, "serverTLSBootstrap",
         KP_CIS_EQUALS, "true", "false"),
-    ARG("4.2.12", "kubelet: strong ciphers", KP_CIS_KUBELET, "tlsMinVersion", KP_CIS_SET, NULL,
-        NULL),
+    ARG("4.2.12", "kubelet: TLS", KP_CIS_KUBELET, "tlsMinVersion", KP_CIS_AMONG, VERSIONS,
+        "tlsMinVersion"),
+    ARG("4.2.12", "kubelet: strong ciphers", KP_CIS_KUBELET, "tlsCipherSuites", KP_CIS_AMONG,
+        STRONG, "tlsMinVersion"),
     ARG("4.3.1", "kube-proxy's metrics on loopback", KP_CIS_PROXY, "metricsBindAddress",
         KP_CIS_EQUALS, "127.0.0.1:10249", ""),
+    TRIED("5.1.1", "nobody else is cluster-admin", "bindings to cluster-admin", "none"),
+    TRIED("5.1.2", "who is let in reads no Secret", "get secrets", "refused"),
+    TRIED("5.1.2", "who is let in lists no Secrets", "list secrets", "refused"),
+    TRIED("5.1.2", "who is let in watches no Secrets", "watch secrets", "refused"),
+    TRIED("5.1.4", "… makes no pods", "create pods", "refused"),
+    TRIED("5.1.8", "… is nobody else", "impersonate users", "refused"),
+    TRIED("5.1.8", "… gives no roles", "bind clusterroles", "refused"),
+    TRIED("5.1.8", "… makes no roles above its own", "escalate clusterroles", "refused"),
+    TRIED("5.1.9", "… makes no volumes", "create persistentvolumes", "refused"),
+    TRIED("5.1.10", "… speaks to no kubelet", "get nodes/proxy", "refused"),
+    TRIED("5.1.11", "… approves no certificate", "update certificatesigningrequests/approval",
+          "refused"),
+    TRIED("5.1.12", "… changes no validating webhook", "update validatingwebhookconfigurations",
+          "refused"),
+    TRIED("5.1.12", "… changes no mutating webhook", "update mutatingwebhookconfigurations",
+          "refused"),
+    TRIED("5.1.13", "… makes no tokens", "create serviceaccounts/token", "refused"),
     ARG("5.2.1", "Pod Security is enforced", KP_CIS_API, "admission-control-config-file",
         KP_CIS_SET, NULL, NULL),
+    TRIED("5.2.2", "a privileged pod", "privileged", "refused"),
+    TRIED("5.2.3", "a pod that sees the node's processes", "hostpid", "refused"),
+    TRIED("5.2.4", "a pod in the node's IPC", "hostipc", "refused"),
+    TRIED("5.2.5", "a pod in the node's network", "hostnetwork", "refused"),
+    TRIED("5.2.9", "a pod with more capabilities", "capabilities", "refused"),
+    TRIED("5.2.11", "a process of a Windows host", "hostprocess", "refused"),
+    TRIED("5.2.12", "a pod with a folder of the node", "hostpath", "refused"),
+    TRIED("5.2.13", "a pod with a port of the node", "hostport", "refused"),
+    ARG("5.7.2", "seccomp for pods that say nothing", KP_CIS_KUBELET, "seccompDefault",
+        KP_CIS_EQUALS, "true", "false"),
     {.id = NULL},
 };
 
 const struct kp_cis_gap kp_cis_gaps[] = {
-    {"1.1.9, 1.1.10", "files of the network plugin are its own"},
-    {"1.1.12", "etcd runs as root in its pod, as kubeadm makes it"},
+    {"1.1.9, 1.1.10", "the network plugin writes these files itself"},
+    {"1.1.12", "etcd runs as root: in its pod as kubeadm makes it, as a unit without capabilities"},
+    {"1.1.20, 4.1.7",
+     "certificates are no secret: kubeadm makes them readable, after each renewal too"},
     {"1.2.1", "health endpoints must answer without credentials; RBAC allows nothing else"},
-    {"1.2.3, 1.2.9, 1.2.11, 1.2.20", "advice that depends on the site; left as Kubernetes has it"},
+    {"1.2.3, 1.2.9, 1.2.11",
+     "DenyServiceExternalIPs, EventRateLimit, AlwaysPullImages: a matter of the site, "
+     "kubernetes.apiserver.args switches them on"},
     {"1.3.6, 4.2.9",
      "left as Kubernetes has it: kubelets ask the cluster for what they serve with"},
-    {"1.2.28", "what the file of 1.2.27 says is not read back"},
-    {"1.3.1, 4.2.7, 4.2.8, 4.2.13", "left as Kubernetes has it"},
-    {"3.1.1 - 3.1.3, 3.2.2", "a matter of how people are let in"},
+    {"1.2.20, 1.3.1", "Kubernetes' own: a minute for a request, 12500 pods that have ended"},
+    {"3.1.1, 3.1.2, 3.1.3", "a matter of how people are let in"},
+    {"3.2.2", "what the audit policy holds is in docs/security.md"},
     {"4.1.3, 4.1.4", "kube-proxy has no kubeconfig on the node"},
-    {"5.1.1 - 5.1.13, 5.2.2 - 5.2.13, 5.3 - 5.7", "policies for what runs in the cluster"},
+    {"4.2.7", "kubeadm sets it where a node's name is not that of its host"},
+    {"4.2.13", "how many processes a pod may have is the site's: kubernetes.kubelet: podPidsLimit"},
+    {"5.1.3, 5.1.7", "Kubernetes' own roles and groups have them"},
+    {"5.1.5, 5.1.6", "a matter of what runs in the cluster"},
+    {"5.2.6, 5.2.7, 5.2.8, 5.2.10",
+     "of the level restricted: warned of and audited; security.pod_security: restricted enforces "
+     "them"},
+    {"5.3.1", "the final verification of an install says whether the network enforces policies"},
+    {"5.3.2, 5.7.1, 5.7.3, 5.7.4", "a matter of what runs in the cluster; see security.isolated"},
+    {"5.4.1, 5.4.2", "a matter of what runs in the cluster"},
+    {"5.5.1", "images come out of a signed bundle; of other registries a matter of the site"},
     {.ids = NULL},
 };

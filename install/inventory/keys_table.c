@@ -624,7 +624,7 @@ static const struct kp_key root_keys[] = {
      .good_value = kp_rule_sysctl_value,
      .need_value = "a kernel parameter's value",
      .what = "kernel parameters of every node: `{vm.max_map_count: 262144}`; one that is taken out "
-             "again keeps its value until the node boots"},
+             "again goes back to what it was before"},
     {.name = "groups",
      .type = KP_KEY_NAMED,
      KP_AT_COUNTED(struct kp_inventory, groups, group_count),

@@ -93,6 +93,9 @@ KP_CHECK int kp_kube_json(struct kp_site *site, json_t **out, bool *found, const
                           struct kp_err *err);
 KP_CHECK int kp_kube(struct kp_site *site, const char *const *argv, struct kp_slice input,
                      char **out, struct kp_err *err);
+/* The same for several objects of which some are refused: what it printed of the others. */
+KP_CHECK int kp_kube_partly(struct kp_site *site, const char *const *argv, struct kp_slice input,
+                            char **out, struct kp_err *err);
 /* The same for what may take longer than a minute. */
 KP_CHECK int kp_kube_long(struct kp_site *site, const char *const *argv, struct kp_slice input,
                           unsigned timeout, char **out, struct kp_err *err);

@@ -24,6 +24,8 @@
 #define ROLLOUT_S 300
 #define PAUSE_NS 500000000L
 #define COMPONENTS_MAX 3
+#define API "kube-apiserver" /* the first of those of the phase control-plane */
+#define SETTINGS_MAX ((size_t)8 << 20)
 #define SUM_MAX 65 /* SHA-256 in hex */
 
 struct following { /* one kind of settings on one node */
@@ -137,7 +139,7 @@ static int await_pods(struct kp_site *site, struct kp_site_node *node, const str
     kp_auto_free char *name = kp_inventory_endpoint_name(site->inventory);
     for (size_t i = 0; i < pods->count; i++) {
         char now[SUM_MAX];
-        bool api = strcmp(pods->names[i], "kube-apiserver") == 0;
+        bool api = strcmp(pods->names[i], API) == 0;
         bool etcd = strcmp(pods->names[i], "etcd") == 0;
         if (sum_of(site, node, pods->names[i], now, err) < 0)
             return -1;
@@ -172,6 +174,44 @@ static int go_back(struct kp_site *site, struct kp_site_node *node, const struct
                    back ? "the node has what it had before, and works;"
                         : "what it had before lies in " BEFORE ", and does not start either;",
                    node->node->name);
+}
+
+/* Does the API server have to read its policies again? word: what marks them. */
+static int have_policies_changed(const struct following *f, struct kp_site_node *node,
+                                 struct kp_slice *word, bool *out, struct kp_err *err)
+{
+    kp_auto_value(kp_buf) before = KP_BUF(SETTINGS_MAX);
+    bool found;
+    const char *line = strstr(f->text, "\n" KP_SETTINGS_POLICIES);
+    *out = false;
+    if (!line)
+        return 0;
+    *word = kp_slice_of(line + 1);
+    word->len = strcspn(word->ptr, "\n");
+    if (kp_session_get(node->session, f->path, &before, &found, err) < 0)
+        return kp_wrap(err, "read %s", f->path);
+    kp_auto_free char *now = kp_strndup(word->ptr, word->len);
+    *out = !strstr(kp_buf_slice(&before).ptr, now);
+    *word = (struct kp_slice){word->ptr + strlen(KP_SETTINGS_POLICIES),
+                              word->len - strlen(KP_SETTINGS_POLICIES)};
+    return 0;
+}
+
+/* Where its arguments changed as well, it has started anew already. */
+static int follow_policies(struct kp_site *site, struct kp_site_node *node, const struct pods *pods,
+                           struct kp_slice word, struct kp_err *err)
+{
+    char now[SUM_MAX];
+    kp_auto_free char *text = kp_strndup(word.ptr, word.len);
+    kp_auto_free char *name = kp_inventory_endpoint_name(site->inventory);
+    if (sum_of(site, node, API, now, err) < 0)
+        return -1;
+    if (strcmp(now, pods->sums[0]) != 0)
+        return 0;
+    if (kp_static_pod_anew(site, node, API, text, err) < 0 ||
+        kp_endpoint_await(site, node, name, err) < 0)
+        return kp_wrap(err, "the API server with its new policies");
+    return 0;
 }
 
 static int follow_pods(struct kp_site *site, struct kp_site_node *node, struct pods *pods,
@@ -220,17 +260,20 @@ int kp_follow_etcd(struct kp_site *site, struct kp_site_node *node, struct kp_er
 int kp_follow_control(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     kp_auto_value(following) f = {0};
-    kp_auto_value(pods)
-        pods = {.names = {"kube-apiserver", "kube-controller-manager", "kube-scheduler"},
-                .count = 3,
-                .phase = {"control-plane", "all", NULL}};
-    bool due;
+    kp_auto_value(pods) pods = {.names = {API, "kube-controller-manager", "kube-scheduler"},
+                                .count = 3,
+                                .phase = {"control-plane", "all", NULL}};
+    struct kp_slice word = {0};
+    bool due, policies;
     if (begin(&f, site, node, KP_SETTINGS_CONTROL, "give the control plane its new settings", &due,
               err) < 0)
         return -1;
     if (!due || site->dry_run)
         return 0;
-    if (follow_pods(site, node, &pods, err) < 0 || upload(site, node, "kubeadm", err) < 0)
+    if (have_policies_changed(&f, node, &word, &policies, err) < 0 ||
+        follow_pods(site, node, &pods, err) < 0 ||
+        (policies && follow_policies(site, node, &pods, word, err) < 0) ||
+        upload(site, node, "kubeadm", err) < 0)
         return -1;
     return end(&f, node, err);
 }

@@ -109,6 +109,16 @@ int kp_kube_long(struct kp_site *site, const char *const *argv, struct kp_slice 
     return 0;
 }
 
+int kp_kube_partly(struct kp_site *site, const char *const *argv, struct kp_slice input, char **out,
+                   struct kp_err *err)
+{
+    kp_auto_value(kp_run_result) result = {0};
+    if (run_kubectl(site, argv, input, KP_KUBECTL_TIMEOUT, &result, err) < 0)
+        return -1;
+    *out = kp_strdup(result.out.len ? kp_buf_slice(&result.out).ptr : "");
+    return 0;
+}
+
 int kp_kube_json(struct kp_site *site, json_t **out, bool *found, const char *const *argv,
                  struct kp_err *err)
 {

@@ -12,6 +12,7 @@
 #include "install/steps/prepare.h"
 #include "install/steps/proxy.h"
 
+#define KERNEL_FILE_MAX ((size_t)64 << 10)
 #define HOSTS_MAX ((size_t)1 << 20)
 #define HOSTS_BEGIN "# kpack: begin (written by kinstall, lost when changed)\n"
 #define HOSTS_END "# kpack: end\n"
@@ -110,44 +111,121 @@ static int apply_modules(struct kp_site *site, struct kp_site_node *node, struct
     return 0;
 }
 
-/* What was set before, once: reset puts it back. */
-static int keep_settings(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+/* --- kernel parameters ------------------------------------------------------------------------ */
+
+struct kernel { /* of a node */
+    json_t *before, *ours;
+    const char *chosen[KP_KERNEL_SETTINGS_MAX * 2]; /* to be set; behind them those that go back */
+    size_t chosen_count, dropped_count;
+    struct kp_arena *arena;
+};
+
+static void kernel_release(struct kernel *kernel)
 {
-    kp_auto_json before = kp_kernel_before(site, node);
-    kp_auto_free char *text = kp_json_dump(before, false);
-    kp_auto_value(kp_change) change = {0};
-    int flags = KP_PUT_ONCE | (site->dry_run ? KP_DRY_RUN : 0);
-    if (json_object_size(before) == 0)
-        return 0;
-    if (kp_session_put(node->session, KP_KERNEL_BEFORE, kp_slice_of(text), 0644, flags, &change,
-                       err) < 0)
-        return kp_wrap(err, "write " KP_KERNEL_BEFORE);
-    kp_step_changed(site, node, "write " KP_KERNEL_BEFORE, &change);
+    json_decref(kernel->before);
+    json_decref(kernel->ours);
+    kp_arena_free(kernel->arena);
+}
+KP_DEFINE_AUTO_VALUE(kernel);
+
+static int read_kernel(struct kernel *kernel, struct kp_site_node *node, struct kp_err *err)
+{
+    kp_auto_value(kp_buf) before = KP_BUF(KERNEL_FILE_MAX), ours = KP_BUF(KERNEL_FILE_MAX);
+    bool found, kept;
+    if (kp_session_get(node->session, KP_KERNEL_FILE, &ours, &found, err) < 0 ||
+        kp_session_get(node->session, KP_KERNEL_BEFORE, &before, &kept, err) < 0)
+        return kp_wrap(err, "read what was set before");
+    kernel->arena = kp_arena_new();
+    kernel->ours = found ? kp_kernel_parse(kp_buf_slice(&ours)) : json_object();
+    if (!kept)
+        kernel->before = json_object();
+    return kept ? kp_json_parse(&kernel->before, kp_buf_slice(&before), KERNEL_FILE_MAX,
+                                KP_KERNEL_BEFORE, err)
+                : 0;
+}
+
+/* What was set before us: reset puts it back, and so does a parameter's leaving the inventory. */
+static int write_before(struct kp_site *site, struct kp_site_node *node,
+                        const struct kernel *kernel, struct kp_err *err)
+{
+    kp_auto_free char *text = kp_json_dump(kernel->before, false);
+    return kp_place(site, node, KP_KERNEL_BEFORE, kp_slice_of(text), 0644, NULL, err);
+}
+
+/* Is it still what our file says? What somebody else has set since stays. */
+static int is_still_ours(struct kp_site *site, struct kp_site_node *node, const char *key,
+                         const char *value, bool *out, struct kp_err *err)
+{
+    kp_auto_free char *path = kp_asprintf("/proc/sys/%s", key), *now = NULL;
+    const char *argv[] = {"cat", path, NULL};
+    int status;
+    for (char *p = path + strlen("/proc/sys/"); *p; p++)
+        *p = *p == '.' ? '/' : *p;
+    if (kp_ask(site, node, argv, 30, &status, &now, err) < 0)
+        return -1;
+    for (char *p = now; *p; p++)
+        *p = *p == '\t' ? ' ' : *p;
+    *out = status == 0 && kp_slice_equal(kp_slice_trim(kp_slice_of(now)), value);
+    return 0;
+}
+
+/* Those that the inventory names no more go back to what they were. */
+static int choose_dropped(struct kp_site *site, struct kp_site_node *node, struct kernel *kernel,
+                          struct kp_err *err)
+{
+    const char *dropped[KP_KERNEL_SETTINGS_MAX];
+    kp_auto_value(kp_buf) what = KP_BUF(KERNEL_FILE_MAX);
+    struct kp_change change = {.changed = true};
+    size_t n = kp_kernel_dropped(site, node, kernel->ours, kernel->before, kernel->arena, dropped,
+                                 KP_COUNT(dropped));
+    for (size_t i = 0; i < n; i++) {
+        kp_auto_free char *key = kp_strndup(dropped[i], strcspn(dropped[i], "="));
+        bool ours;
+        if (is_still_ours(site, node, key, json_string_value(json_object_get(kernel->ours, key)),
+                          &ours, err) < 0)
+            return -1;
+        json_object_del(kernel->before, key);
+        if (!ours || kernel->chosen_count + kernel->dropped_count == KP_KERNEL_SETTINGS_MAX)
+            continue;
+        kernel->chosen[kernel->chosen_count + kernel->dropped_count++] = dropped[i];
+        kp_buf_addf(&what, "%s%s", what.len ? ", " : "put kernel parameters back: ", dropped[i]);
+    }
+    if (what.len)
+        kp_step_changed(site, node, kp_buf_slice(&what).ptr, &change);
     return 0;
 }
 
 /* What the kubelet wants and this node cannot have was said by the checks. */
 static int apply_sysctl(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
-    kp_auto(kp_arena) arena = kp_arena_new();
-    const char *chosen[KP_KERNEL_SETTINGS_MAX];
+    kp_auto_value(kernel) k = {0};
+    kp_auto_value(kp_change) change = {0}, ignored = {0};
     struct kp_kernel_setting wanted[KP_KERNEL_SETTINGS_MAX];
-    size_t n = 0, count = kp_kernel_wanted(site, node, wanted);
+    size_t count = kp_kernel_wanted(site, node, wanted);
+    if (read_kernel(&k, node, err) < 0)
+        return -1;
     for (size_t i = 0; i < count; i++)
         if (!wanted[i].kubelet || kp_kernel_can(node, &wanted[i]))
-            chosen[n++] = kp_arena_printf(arena, "%s=%s", wanted[i].key, wanted[i].value);
-    kp_auto_value(kp_change) change = {0};
-    if (keep_settings(site, node, err) < 0)
+            k.chosen[k.chosen_count++] =
+                kp_arena_printf(k.arena, "%s=%s", wanted[i].key, wanted[i].value);
+    // before anything is set
+    if (kp_kernel_keep(k.before, k.ours, site, node) && write_before(site, node, &k, err) < 0)
         return -1;
-    if (kp_session_sysctl(node->session, chosen, n, site->dry_run ? KP_DRY_RUN : 0, &change, err) <
-        0) {
+    if (choose_dropped(site, node, &k, err) < 0)
+        return -1;
+    if (k.dropped_count && !site->dry_run &&
+        kp_session_sysctl(node->session, k.chosen, k.chosen_count + k.dropped_count, 0, &ignored,
+                          err) < 0)
+        return -1;
+    if (kp_session_sysctl(node->session, k.chosen, k.chosen_count, site->dry_run ? KP_DRY_RUN : 0,
+                          &change, err) < 0) {
         if (!site->dry_run)
             return -1;
         // Keys of a module that is not loaded yet cannot be read: loading it was reported already.
         change.changed = true;
     }
-    kp_step_changed(site, node, "set kernel parameters (/etc/sysctl.d/90-kpack.conf)", &change);
-    return 0;
+    kp_step_changed(site, node, "set kernel parameters (" KP_KERNEL_FILE ")", &change);
+    return k.dropped_count && write_before(site, node, &k, err) < 0 ? -1 : 0;
 }
 
 static int apply_swap(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)

@@ -141,24 +141,44 @@ static int place_encryption(struct kp_site *site, struct kp_site_node *node, str
 
 /* --- files ------------------------------------------------------------------------------------ */
 
-static int place_admission(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+static void admission_vars(struct kp_vars *vars, const struct kp_site *site)
 {
     const struct kp_security *security = &site->inventory->security;
-    kp_auto(kp_vars) vars = kp_vars_new();
     kp_vars_set(vars, "enforce",
                 security->pod_security == KP_POD_SECURITY_RESTRICTED ? "restricted" : "baseline");
     for (size_t i = 0; i < KP_COUNT(own_namespaces); i++)
         kp_vars_add(vars, "exempt", "%s", own_namespaces[i]);
     for (size_t i = 0; i < security->exempt_count; i++)
         kp_vars_add(vars, "exempt", "%s", security->exempt[i]);
-    return kp_place_template(site, node, ADMISSION, "admission.yaml", vars, NULL, err);
+}
+
+char *kp_secure_policies(const struct kp_site *site)
+{
+    const struct kp_security *security = &site->inventory->security;
+    kp_auto(kp_vars) vars = kp_vars_new();
+    kp_auto_free char *admission = NULL, *audit = NULL;
+    struct kp_err ignored = KP_ERR_INIT; // what cannot be written is said where it is placed
+    struct kp_digest digest;
+    admission_vars(vars, site);
+    if (security->pod_security != KP_POD_SECURITY_OFF &&
+        kp_render(&admission, "admission.yaml", vars, &ignored) < 0)
+        return kp_strdup("");
+    if (security->audit && kp_render(&audit, "audit-policy.yaml", vars, &ignored) < 0)
+        return kp_strdup("");
+    kp_auto_free char *both =
+        kp_asprintf("%s---\n%s", admission ? admission : "", audit ? audit : "");
+    kp_sha256(both, strlen(both), &digest);
+    return kp_strdup(kp_digest_hex(&digest).hex);
 }
 
 int kp_secure_files(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     const struct kp_security *security = &site->inventory->security;
     kp_auto(kp_vars) none = kp_vars_new();
-    if (security->pod_security != KP_POD_SECURITY_OFF && place_admission(site, node, err) < 0)
+    kp_auto(kp_vars) vars = kp_vars_new();
+    admission_vars(vars, site);
+    if (security->pod_security != KP_POD_SECURITY_OFF &&
+        kp_place_template(site, node, ADMISSION, "admission.yaml", vars, NULL, err) < 0)
         return -1;
     if (security->audit &&
         kp_place_template(site, node, AUDIT_POLICY, "audit-policy.yaml", none, NULL, err) < 0)

@@ -21,5 +21,8 @@ void kp_secure_vars(struct kp_vars *vars, const struct kp_site *site);
 /* A step of the admin host: the keys of the Secrets are in the state folder. */
 KP_CHECK int kp_secure_keep_keys(struct kp_site *site, struct kp_site_node *none,
                                  struct kp_err *err);
+/* The digest of the policies (Pod Security, audit) that the API server reads at its start only, as
+ * they are to be; kp_free. */
+char *kp_secure_policies(const struct kp_site *site);
 /* A step: the files that the API server reads. */
 KP_CHECK int kp_secure_files(struct kp_site *site, struct kp_site_node *node, struct kp_err *err);

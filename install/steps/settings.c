@@ -2,6 +2,7 @@
 #include "install/steps/settings.h"
 
 #include "install/steps/kubeadm.h"
+#include "install/steps/secure.h"
 #include "install/steps/site_ca.h"
 
 #define TEXT_MAX ((size_t)8 << 20)
@@ -275,6 +276,10 @@ char *kp_settings_text(enum kp_settings kind, const struct kp_site *site,
         add_document(&out, text, "kind: KubeProxyConfiguration");
     else
         add_cluster(&out, text, kind == KP_SETTINGS_ETCD, external);
+    if (kind == KP_SETTINGS_CONTROL) {
+        kp_auto_free char *policies = kp_secure_policies(site);
+        kp_buf_addf(&out, KP_SETTINGS_POLICIES "%s\n", policies);
+    }
     add_patches(&out, site, node, kind);
     return kp_buf_steal(&out);
 }

@@ -10,6 +10,7 @@
 #include "install/steps/common.h"
 
 #define KP_SETTINGS_FOLDER "/etc/kubernetes/kpack"
+#define KP_SETTINGS_POLICIES "# policies that the API server reads at its start: "
 #define KP_PATCHES_FOLDER KP_SETTINGS_FOLDER "/patches"
 
 enum kp_settings { /* what is applied in one piece */

@@ -122,3 +122,42 @@ Test(prepare, kernel_parameters_of_the_inventory)
     cr_expect_not(kp_kernel_is_decided("fs.inotify.max_user_watches"));
     cr_expect_not(kp_kernel_is_decided("vm.max_map_count"));
 }
+
+/* Comes into the inventory, and leaves it again. */
+Test(prepare, kernel_parameters_come_and_go)
+{
+    struct kp_pair own = {"net.core.somaxconn", "2048"};
+    struct kp_inventory inventory = {.kubernetes.pods = "10.233.64.0/18"};
+    struct kp_node node = {.sysctls = &own, .sysctl_count = 1};
+    struct kp_site_node nodes[1] = {{.node = &node}};
+    struct kp_site site = {.inventory = &inventory, .nodes = nodes, .node_count = 1};
+    kp_auto(kp_arena) arena = kp_arena_new();
+    const char *out[KP_KERNEL_SETTINGS_MAX];
+    kp_auto_json before = json_pack("{s:s}", "kernel.panic", "0");
+    kp_auto_json file = kp_kernel_parse(
+        kp_slice_of("# written by kpack\nnet.ipv4.ip_forward=1\nkernel.panic=10\n"));
+    cr_expect_eq(json_object_size(file), 2);
+    nodes[0].facts =
+        kernel_facts("{\"net.core.somaxconn\": {\"value\": \"4096\", \"writable\": true},"
+                     " \"net.ipv4.ip_forward\": {\"value\": \"0\", \"writable\": true}}",
+                     false);
+    // ip_forward was set by us already: that somebody has set it back is no value of before
+    cr_expect(kp_kernel_keep(before, file, &site, &nodes[0]));
+    cr_expect_eq(json_object_size(before), 2);
+    cr_expect_str_eq(json_string_value(json_object_get(before, "net.core.somaxconn")), "4096");
+    cr_expect_not(kp_kernel_keep(before, file, &site, &nodes[0]));
+    // as it is named: nothing goes back
+    json_object_set_new(file, "net.core.somaxconn", json_string("2048"));
+    cr_expect_eq(kp_kernel_dropped(&site, &nodes[0], file, before, arena, out, KP_COUNT(out)), 0);
+    node.sysctl_count = 0;
+    cr_assert_eq(kp_kernel_dropped(&site, &nodes[0], file, before, arena, out, KP_COUNT(out)), 1);
+    cr_expect_str_eq(out[0], "net.core.somaxconn=4096");
+    // of what nothing is known, and what a container shares with its host, stays
+    json_object_del(before, "net.core.somaxconn");
+    json_object_set_new(before, "vm.max_map_count", json_string("1"));
+    json_object_set_new(file, "vm.max_map_count", json_string("2"));
+    json_decref(nodes[0].facts);
+    nodes[0].facts = kernel_facts("{}", true);
+    cr_expect_eq(kp_kernel_dropped(&site, &nodes[0], file, before, arena, out, KP_COUNT(out)), 0);
+    json_decref(nodes[0].facts);
+}

@@ -195,6 +195,39 @@ Test(steps, settings_leave_the_names_of_the_certificate_alone)
     cr_expect_str_eq(a, b);
 }
 
+/* The API server reads them at its start only: another namespace that is exempt is due there. */
+Test(steps, settings_follow_policies)
+{
+    struct sample s;
+    struct kp_err err = KP_ERR_INIT;
+    kp_auto_free char *config = NULL;
+    static const char *exempt[] = {"shop"};
+    fill_sample(&s, "v1.30.14", "v1beta3");
+    s.inventory.security = (struct kp_security){.pod_security = KP_POD_SECURITY_BASELINE};
+    cr_assert_eq(kp_kubeadm_node_config(&config, &s.site, &s.site_nodes[0], &err), 0);
+    kp_auto_free char *a = kp_settings_text(KP_SETTINGS_CONTROL, &s.site, &s.nodes[0], config);
+    kp_auto_free char *same = kp_settings_text(KP_SETTINGS_CONTROL, &s.site, &s.nodes[0], config);
+    s.inventory.security.exempt = exempt;
+    s.inventory.security.exempt_count = 1;
+    kp_auto_free char *b = kp_settings_text(KP_SETTINGS_CONTROL, &s.site, &s.nodes[0], config);
+    cr_expect_str_eq(a, same);
+    cr_expect_str_neq(a, b);
+    kp_auto_free char *etcd = kp_settings_text(KP_SETTINGS_ETCD, &s.site, &s.nodes[0], config);
+    cr_expect_null(strstr(etcd, KP_SETTINGS_POLICIES));
+}
+
+/* What restarts something is done on one node after the other, before anybody joins; one that is
+ * not well stops the rest. */
+Test(steps, settings_one_after_the_other)
+{
+    static const char *const restarting[] = {"etcd-settings", "control-settings",
+                                             "kubelet-settings", "proxy-settings"};
+    for (size_t i = 0; i < KP_COUNT(restarting); i++) {
+        cr_assert_str_eq(kp_steps_join[i].name, restarting[i]);
+        cr_expect(kp_steps_join[i].serial && kp_steps_join[i].halting, "%s", restarting[i]);
+    }
+}
+
 /* External etcd: its list of members is the API server's affair. */
 Test(steps, settings_follow_external_etcd)
 {
