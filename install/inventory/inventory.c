@@ -60,7 +60,9 @@ static int check_pki(const struct kp_reading *reading, const struct kp_yaml *roo
     const struct kp_inventory *v = reading->inventory;
     const struct kp_yaml *at = kp_yaml_get(root, "pki");
     if (!v->pki.certificate != !v->pki.key)
-        return kp_yaml_fail(at, reading->err, "certificate and key go together");
+        return kp_yaml_fail(at, reading->err,
+                            "certificate and key go together; where the key stays with the site: "
+                            "requested: true, kinstall certs request");
     if (v->pki.requested && v->pki.certificate)
         return kp_yaml_fail(at, reading->err, "either certificate and key, or requested");
     return 0;
