@@ -4,8 +4,9 @@
 
 #include "install/check/cis.h"
 
-#define KP_CIS_PROVIDER "encryption-provider-config: its first provider" /* beside the arguments   \
-                                                                          */
+#define KP_CIS_PROVIDER                                                                            \
+    "encryption-provider-config: its first provider" /* beside the arguments                       \
+                                                      */
 
 /* nodes has room for one more than the site has nodes: the last is the cluster itself. What they
  * point to lives as long as *evidence (json_decref). */
