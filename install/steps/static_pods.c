@@ -73,7 +73,12 @@ int kp_static_pod_anew(struct kp_site *site, struct kp_site_node *node, const ch
         " sed -e '/^    kpack.internal\\/anew:/d' "
         "-e \"s|^  annotations:\\$|&\\n    kpack.internal/anew: \\\"$3\\\"|\" \"$f\" >\"$n\";"
         " grep -qF \"$3\" \"$n\"; mv -f \"$n\" \"$f\"; sync";
-    const char *argv[] = {"/bin/sh", "-c", script, "sh", KP_STATIC_PODS_FOLDER, name, word, NULL};
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    // A run that was killed behind the word comes here again with the same one.
+    kp_auto_free char *fresh = kp_asprintf("%s-%llx.%lx", word, (unsigned long long)now.tv_sec,
+                                           (unsigned long)now.tv_nsec);
+    const char *argv[] = {"/bin/sh", "-c", script, "sh", KP_STATIC_PODS_FOLDER, name, fresh, NULL};
     kp_auto_free char *before = NULL;
     kp_step_note(site, node, "%s starts anew", name);
     if (kp_static_pod_find(site, node, name, &before, err) < 0)
