@@ -10,6 +10,7 @@
 #include "install/steps/endpoint.h"
 #include "install/steps/settings.h"
 
+#include "core/interrupt.h"
 #include "core/text.h"
 
 #include <time.h>
@@ -17,6 +18,7 @@
 #define STEP "kubeadm-join"
 #define SIGNED_S 60.0
 #define PAUSE_NS 200000000L
+#define HAND_S 60.0
 #define CA_CERTIFICATE "/etc/kubernetes/pki/ca.crt"
 #define UPLOAD_CONFIG "/etc/kubernetes/kpack-upload.yaml"
 
@@ -162,10 +164,29 @@ static int upload_certificates(struct kp_site *site, const char *key, struct kp_
     return result;
 }
 
+/* kubeadm join waits five minutes for a control plane that is gone. */
+static int await_hand(struct kp_site *site, struct kp_err *err)
+{
+    static const char *const argv[] = {"get", "--raw", "/readyz", NULL};
+    struct kp_slice none = {0};
+    for (double start = kp_now();;) {
+        *err = KP_ERR_INIT;
+        if (kp_kube(site, argv, none, NULL, err) == 0)
+            return 0;
+        if (kp_now() - start > HAND_S || kp_interrupted() ||
+            strcmp(kp_err_reason(err), "connection_lost") == 0)
+            return kp_wrap(err, "%s, by which it would join", kp_first(site)->node->name);
+        struct timespec pause = {.tv_nsec = PAUSE_NS};
+        nanosleep(&pause, NULL);
+    }
+}
+
 static int join(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     char key[KP_CERTIFICATE_KEY_HEX + 1] = "";
     kp_auto_free char *config = NULL;
+    if (await_hand(site, err) < 0)
+        return -1;
     if (kp_is_control_plane(node) && (kp_random_word(key, KP_CERTIFICATE_KEY_HEX, true, err) < 0 ||
                                       upload_certificates(site, key, err) < 0))
         return -1;
