@@ -21,12 +21,25 @@
 #define REACH_S 20.0
 #define PAUSE_NS 200000000L
 
-static bool is_first_mirror(const struct kp_site *site, const struct kp_site_node *node)
+/* The one that the admin host sends the bundle to: beside the hand, where that is another than the
+ * inventory's first (it may be made anew just now). */
+static const struct kp_site_node *first_mirror(const struct kp_site *site)
 {
     for (size_t i = 0; i < site->node_count; i++)
         if (site->nodes[i].node->mirror)
-            return &site->nodes[i] == node;
-    return false;
+            return &site->nodes[i];
+    return NULL;
+}
+
+static bool is_first_mirror(const struct kp_site *site, const struct kp_site_node *node)
+{
+    return first_mirror(site) == node;
+}
+
+static char *url_of(const struct kp_site *site, const struct kp_site_node *node)
+{
+    kp_auto_free char *host = kp_network_url_host(node->node->address);
+    return kp_asprintf("https://%s:%u", host, site->inventory->mirror.port);
 }
 
 static size_t mirror_names(const struct kp_site *site, const char **out)
@@ -290,8 +303,7 @@ static int await_mirror(struct kp_site *site, struct kp_site_node *node, const c
 
 int kp_mirror_renew(struct kp_site *site, struct kp_site_node *node, bool again, struct kp_err *err)
 {
-    kp_auto_free char *host = kp_network_url_host(node->node->address);
-    kp_auto_free char *url = kp_asprintf("https://%s:%u", host, site->inventory->mirror.port);
+    kp_auto_free char *url = url_of(site, node);
     bool changed = again;
     if (place_tls(site, node, &changed, err) < 0)
         return -1;
@@ -304,10 +316,11 @@ int kp_mirror_renew(struct kp_site *site, struct kp_site_node *node, bool again,
 
 static int apply_others(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
-    const char *urls[] = {site->mirror_urls[0], NULL};
-    struct kp_mirrors first = {urls, kp_slice_of(site->mirror_ca)};
     if (is_first_mirror(site, node))
         return 0;
+    kp_auto_free char *url = url_of(site, first_mirror(site));
+    const char *urls[] = {url, NULL};
+    struct kp_mirrors first = {urls, kp_slice_of(site->mirror_ca)};
     if (!site->dry_run && await_mirror(site, node, urls[0], kp_now(), err) < 0)
         return -1;
     return serve(site, node, &first, err);
