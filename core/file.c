@@ -145,8 +145,10 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
 {
     (void)st;
     (void)type;
-    (void)ftw;
-    return remove(path) < 0 && errno != ENOENT ? errno : 0;
+    if (remove(path) == 0 || errno == ENOENT)
+        return 0;
+    // Something is mounted there: what was in it is gone.
+    return errno == EBUSY && ftw->level == 0 ? 0 : errno;
 }
 
 int kp_remove_tree(const char *path, struct kp_err *err)

@@ -26,7 +26,7 @@ KP_CHECK int kp_file_write_atomic(const char *path, struct kp_slice data, mode_t
 /* Makes the folder and its parents (mode for those that are made); one that is there is fine. */
 KP_CHECK int kp_mkdirs(const char *path, mode_t mode, struct kp_err *err);
 /* Removes a tree without following links or crossing file systems; one that is not there is fine.
- */
+ * One that is a file system of its own is emptied, and stays mounted. */
 KP_CHECK int kp_remove_tree(const char *path, struct kp_err *err);
 /* Opens relative path beneath dir by openat2(RESOLVE_BENEATH|RESOLVE_NO_SYMLINKS); -1 and errno. */
 int kp_open_beneath(int dir, const char *path, int flags, mode_t mode);
