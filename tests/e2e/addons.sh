@@ -152,6 +152,7 @@ test_use() {
     part "kubectl top shows the nodes; a claim is bound and written; a Gateway and a Shelf are there"
     expect "top" "cp1 w1" "$(kubectl top nodes --no-headers | awk '{print $1}' | sort | paste -sd' ')"
     say "$(kubectl top nodes --no-headers | paste -sd';')"
+    [[ $(kubectl -n kube-system get deployment metrics-server -o json) != *insecure* ]] || fail "metrics-server does not verify kubelets"
     kubectl apply -f - >"$WORK/apply.out" 2>&1 <<'END' || fail "claim: $(cat "$WORK/apply.out")"
 apiVersion: v1
 kind: PersistentVolumeClaim
