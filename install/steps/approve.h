@@ -12,7 +12,8 @@
 
 #define KP_APPROVE_SERVICE "kpack-approve.service"
 #define KP_APPROVE_TIMER "kpack-approve.timer"
-#define KP_APPROVE_LAST "/run/kpack/approve/last.json"
+#define KP_APPROVE_FOLDER "/run/kpack/approve"
+#define KP_APPROVE_LAST KP_APPROVE_FOLDER "/last.json"
 #define KP_APPROVE_LAST_MAX ((size_t)1 << 20)
 
 /* The role and its binding, in the cluster. */

@@ -167,6 +167,8 @@ static int reset_services(struct kp_site *site, struct kp_site_node *node, struc
     for (size_t i = 0; i < KP_COUNT(approving); i++)
         if (reset_unit(site, node, approving[i], &ours, err) < 0)
             return -1;
+    if (kp_place_removed(site, node, KP_APPROVE_FOLDER, NULL, err) < 0)
+        return -1;
     if (reset_etcd(site, node, err) < 0 ||
         kp_reset_runtime(site, node, KP_RUNTIME_CONTAINERD, err) < 0 ||
         kp_reset_runtime(site, node, KP_RUNTIME_CRIO, err) < 0)
