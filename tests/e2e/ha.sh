@@ -3,7 +3,8 @@
 #
 # Three control planes and two workers: a join of a control plane that fails is retried with the right
 # members of etcd; each control plane is powered off in turn and comes back; names are added to the API's
-# certificate. Needs root. Run: tests/e2e/ha.sh
+# certificate. Needs root. Run: tests/e2e/ha.sh; with "returned" (long): one that was removed as dead comes
+# back with its old disk.
 set -euo pipefail
 shopt -s inherit_errexit
 # shellcheck source=tests/lib/e2e.sh
@@ -12,6 +13,7 @@ shopt -s inherit_errexit
 CLUSTER=ha
 CONTROL=(cp1 cp2 cp3)
 NODES=(cp1 cp2 cp3 w1 w2)
+[[ ${1:-} != returned ]] || NODES=(cp1 cp2 cp3 w1)
 API_S=15 # within which the API must answer after a power cut
 declare -A ADDRESS=([cp1]=10.77.0.11 [cp2]=10.77.0.12 [cp3]=10.77.0.13 [w1]=10.77.0.14 [w2]=10.77.0.15)
 
@@ -69,7 +71,7 @@ test_failed_join() {
 }
 
 all_are_ready() {
-    [[ $(kube get nodes --no-headers | awk '$2 == "Ready"' | wc -l) == 5 ]] &&
+    [[ $(kube get nodes --no-headers | awk '$2 == "Ready"' | wc -l) == "${#NODES[@]}" ]] &&
         [[ -z $(kube get pods -A --no-headers | awk '{ split($3, r, "/") } r[1] != r[2]') ]]
 }
 
@@ -176,10 +178,32 @@ test_power() { # NODE
     seen ha-power running
 }
 
+test_returned() {
+    part "cp1 is removed as dead"
+    apply >"$WORK/out" 2>&1 || fail "install: $(tail -n 30 "$WORK/out")"
+    kinstall kubectl --bundle "$BUNDLE" -i "$WORK/hosts.yaml" -- version --client >/dev/null
+    "$SITE" poweroff cp1
+    kinstall remove cp1 --yes --force-dead -i "$WORK/hosts.yaml" >"$WORK/out" 2>&1 || fail "remove: $(tail -n 30 "$WORK/out")"
+    expect "members of etcd" "cp2 cp3" "$(member_names cp2)"
+    expect "nodes" "cp2 cp3 w1" "$(kube get nodes --no-headers | awk '{ print $1 }' | paste -sd ' ')"
+    part "it comes back with its old disk: another one is the hand, nothing is done to it, and how it comes back in is said"
+    "$SITE" poweron cp1
+    "$SITE" wait cp1
+    refused 1 apply
+    contains "apply" "$OUTPUT" "cp1" "it was removed as dead" "kinstall remove cp1"
+    expect "members of etcd" "cp2 cp3" "$(member_names cp2)"
+    kinstall etcd status -i "$WORK/hosts.yaml" >"$WORK/out" 2>&1 || true
+    contains "etcd status" "$(cat "$WORK/out")" cp2 cp3
+    part "remove, this time without --force-dead, cleans it"
+    kinstall remove cp1 --yes -i "$WORK/hosts.yaml" >"$WORK/out" 2>&1 || fail "remove: $(tail -n 30 "$WORK/out")"
+    expect "members of etcd" "cp2 cp3" "$(member_names cp2)"
+    seen removed-returns running
+}
+
 member_is_back() { [[ $(member_names "$1") == "cp1 cp2 cp3" ]] && answers_on "$1"; }
 
 e2e_begin ha
-part "the bundle, three control planes and two workers"
+part "the bundle and ${#NODES[@]} nodes"
 shared_bundle
 nodes=()
 for node in "${NODES[@]}"; do
@@ -191,10 +215,14 @@ done
 "$SITE" hosts-yaml --cluster "$CLUSTER" >"$WORK/hosts.yaml"
 kinstall trust add "$PUB"
 "$SITE" egress reset
-test_failed_join
-kinstall kubectl --bundle "$BUNDLE" -i "$WORK/hosts.yaml" -- version --client >/dev/null
-test_addresses
-for node in "${CONTROL[@]}"; do test_power "$node"; done
+if [[ ${1:-} == returned ]]; then
+    test_returned
+else
+    test_failed_join
+    kinstall kubectl --bundle "$BUNDLE" -i "$WORK/hosts.yaml" -- version --client >/dev/null
+    test_addresses
+    for node in "${CONTROL[@]}"; do test_power "$node"; done
+fi
 part "no packet left the site"
 expect "packets that left: $("$SITE" egress detail)" 0 "$("$SITE" egress)"
 part end
