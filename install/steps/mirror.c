@@ -158,8 +158,7 @@ static int place_base(struct kp_site *site, struct kp_site_node *node, size_t i,
     struct kp_mirrors holder = {urls, kp_slice_of(site->mirror_ca)};
     if (from || base->file || base->holder == node)
         return place_parcel(site, node, &parcel, from, changed, err);
-    kp_auto_free char *host = kp_network_url_host(base->holder->node->address);
-    kp_auto_free char *url = kp_asprintf("https://%s:%u", host, site->inventory->mirror.port);
+    kp_auto_free char *url = url_of(site, base->holder);
     urls[0] = url;
     return place_parcel(site, node, &parcel, &holder, changed, err);
 }
@@ -326,12 +325,19 @@ static int apply_others(struct kp_site *site, struct kp_site_node *node, struct 
     return serve(site, node, &first, err);
 }
 
+/* A mirror whose own line has stopped is named by that, and catches up with the next run: the
+ * others go on by those that are there. */
 static int apply_reach(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     double start = kp_now();
-    for (size_t i = 0; !site->dry_run && site->mirror_urls[i]; i++)
-        if (await_mirror(site, node, site->mirror_urls[i], start, err) < 0)
+    for (size_t i = 0; !site->dry_run && i < site->node_count; i++) {
+        const struct kp_site_node *mirror = &site->nodes[i];
+        if (!mirror->node->mirror || mirror->failed)
+            continue;
+        kp_auto_free char *url = url_of(site, mirror);
+        if (await_mirror(site, node, url, start, err) < 0)
             return -1;
+    }
     return 0;
 }
 
