@@ -67,10 +67,11 @@ char *kp_endpoint_hosts(const struct kp_inventory *inventory, const char *addres
     kp_auto_value(kp_buf) out = KP_BUF(HOSTS_MAX);
     kp_auto_free char *name = kp_inventory_endpoint_name(inventory);
     for (size_t i = 0; i < inventory->node_count; i++) {
+        const struct kp_node *node = kp_inventory_at(inventory, i);
         const char *addresses[KP_FAMILIES_MAX];
-        size_t n = kp_node_addresses(&inventory->nodes[i], addresses);
+        size_t n = kp_node_addresses(node, addresses);
         for (size_t j = 0; j < n; j++)
-            kp_buf_addf(&out, "%s %s\n", addresses[j], inventory->nodes[i].name);
+            kp_buf_addf(&out, "%s %s\n", addresses[j], node->name);
     }
     if (address)
         kp_buf_addf(&out, "%s %s\n", address, name);
@@ -135,8 +136,9 @@ int kp_endpoint_render_haproxy(char **config, char **pod, const struct kp_invent
     kp_vars_set(vars, "image", image->reference);
     kp_vars_setf(vars, "port", "%d", KP_API_PORT);
     for (size_t i = 0; i < inventory->control_plane_count; i++) {
-        kp_auto_free char *host = kp_network_url_host(inventory->nodes[i].address);
-        kp_vars_add(vars, "servers", "%s %s:%d", inventory->nodes[i].name, host, KP_API_PORT);
+        const struct kp_node *node = kp_inventory_at(inventory, i);
+        kp_auto_free char *host = kp_network_url_host(node->address);
+        kp_vars_add(vars, "servers", "%s %s:%d", node->name, host, KP_API_PORT);
     }
     if (kp_render(&text, "haproxy.cfg", vars, err) < 0)
         return -1;
@@ -217,7 +219,7 @@ static void add_clusters(struct kp_buf *out, const struct kp_inventory *inventor
     kp_buf_adds(out, "clusters:\n");
     add_cluster(out, inventory->cluster, server, checked, ca);
     for (size_t i = 0; i < inventory->control_plane_count; i++) {
-        const struct kp_node *node = &inventory->nodes[i];
+        const struct kp_node *node = kp_inventory_at(inventory, i);
         kp_auto_free char *own = kp_network_url_host(node->address);
         kp_auto_free char *url = kp_asprintf("https://%s:%d", own, KP_API_PORT);
         kp_auto_free char *cluster = kp_asprintf("%s@%s", node->name, inventory->cluster);
@@ -242,7 +244,7 @@ int kp_endpoint_kubeconfig(char **out, const struct kp_inventory *inventory,
     add_context(&text, inventory->cluster, user);
     for (size_t i = 0; i < inventory->control_plane_count; i++) {
         kp_auto_free char *cluster =
-            kp_asprintf("%s@%s", inventory->nodes[i].name, inventory->cluster);
+            kp_asprintf("%s@%s", kp_inventory_at(inventory, i)->name, inventory->cluster);
         add_context(&text, cluster, user);
     }
     kp_buf_addf(&text, "current-context: %s\nusers:\n- name: %s\n  user:\n", inventory->cluster,

@@ -89,7 +89,7 @@ char *kp_firewall_sources(const struct kp_inventory *inventory, enum kp_opening_
         if (is_ip6(security->api_from[i]) == ip6)
             add(&out, separator, security->api_from[i]);
     for (size_t i = 0; i < inventory->node_count; i++) {
-        const struct kp_node *node = &inventory->nodes[i];
+        const struct kp_node *node = kp_inventory_at(inventory, i);
         const char *addresses[KP_FAMILIES_MAX];
         size_t n = kp_node_addresses(node, addresses);
         if (from == KP_FROM_ETCD && !(node->roles & (KP_ROLE_CONTROL_PLANE | KP_ROLE_ETCD)))

@@ -218,6 +218,15 @@ int kp_inventory_check_bundle(const struct kp_inventory *inventory,
     return kp_runtime_check(inventory, manifest, err);
 }
 
+const struct kp_node *kp_inventory_at(const struct kp_inventory *inventory, size_t place)
+{
+    size_t movable = inventory->control_plane_count; // no others change their places
+    for (size_t i = 0; place < movable && i < movable; i++)
+        if (inventory->nodes[i].place == place)
+            return &inventory->nodes[i];
+    return &inventory->nodes[place];
+}
+
 size_t kp_inventory_members(const struct kp_inventory *inventory)
 {
     size_t n = 0;

@@ -28,6 +28,7 @@ struct kp_node {
     const char *name;     /* DNS label; the node's name in Kubernetes */
     const char *address;  /* IP by which nodes reach each other, of the cluster's first family */
     const char *address2; /* of the other family, or NULL; both are the kubelet's --node-ip */
+    size_t place;         /* in the inventory, control planes first; kp_inventory_at */
     unsigned roles;       /* KP_ROLE_* */
     bool mirror;          /* keeps the bundle and serves it */
     struct kp_ssh_target ssh;
@@ -109,6 +110,9 @@ KP_DEFINE_AUTO(kp_inventory);
 /* The inventory against the bundle: arches, network plugin, versions. */
 KP_CHECK int kp_inventory_check_bundle(const struct kp_inventory *inventory,
                                        const struct kp_manifest *manifest, struct kp_err *err);
+/* The node at that place of the inventory. What is written down lists nodes by this, so that it is
+ * the same whichever control plane a run has put in front (kp_site_choose_first). */
+const struct kp_node *kp_inventory_at(const struct kp_inventory *inventory, size_t place);
 /* How many of the nodes, the first ones, are of the cluster itself: all but those that only carry
  * etcd. */
 size_t kp_inventory_members(const struct kp_inventory *inventory);

@@ -160,5 +160,7 @@ int kp_nodes_settle(const struct kp_reading *reading, const struct kp_yaml *list
     if (!mirror)
         return kp_yaml_fail(list, reading->err, "no node is a mirror: give one `mirror: true`");
     qsort(inventory->nodes, inventory->node_count, sizeof(struct kp_node), compare_nodes);
+    for (size_t i = 0; i < inventory->node_count; i++)
+        inventory->nodes[i].place = i;
     return 0;
 }

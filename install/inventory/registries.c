@@ -234,8 +234,9 @@ char *kp_http_proxy_exceptions(const struct kp_inventory *inventory)
         return kp_strdup("");
     add(&out, "localhost,127.0.0.1,::1");
     for (size_t i = 0; i < inventory->node_count; i++) {
-        add(&out, inventory->nodes[i].address);
-        add(&out, inventory->nodes[i].name);
+        const struct kp_node *node = kp_inventory_at(inventory, i);
+        add(&out, node->address);
+        add(&out, node->name);
     }
     kp_auto_free char *endpoint = kp_inventory_endpoint_name(inventory);
     kp_auto_free char *domain = kp_asprintf(".%s", inventory->kubernetes.domain);

@@ -103,11 +103,12 @@ static void add_sans(struct kp_vars *vars, const struct kp_site *site)
     if (kp_inventory_has_ip6(inventory))
         kp_vars_add(vars, "sans", "::1");
     for (size_t i = 0; i < inventory->node_count; i++) {
-        if (!(inventory->nodes[i].roles & KP_ROLE_CONTROL_PLANE))
+        const struct kp_node *node = kp_inventory_at(inventory, i);
+        if (!(node->roles & KP_ROLE_CONTROL_PLANE))
             continue;
         const char *addresses[KP_FAMILIES_MAX];
-        size_t n = kp_node_addresses(&inventory->nodes[i], addresses);
-        kp_vars_add(vars, "sans", "%s", inventory->nodes[i].name);
+        size_t n = kp_node_addresses(node, addresses);
+        kp_vars_add(vars, "sans", "%s", node->name);
         for (size_t j = 0; j < n; j++)
             kp_vars_add(vars, "sans", "%s", addresses[j]);
     }
@@ -128,8 +129,9 @@ static void etcd_vars(struct kp_vars *vars, const struct kp_site *site)
     kp_vars_setf(vars, "etcd_heartbeat", "%u", etcd->heartbeat_ms);
     kp_vars_setf(vars, "etcd_election", "%u", etcd->election_ms);
     for (size_t i = 0; etcd->external && i < site->node_count; i++) {
-        kp_auto_free char *url = kp_etcd_url(site->nodes[i].node, KP_ETCD_CLIENT_PORT);
-        if (site->nodes[i].node->roles & KP_ROLE_ETCD)
+        const struct kp_node *node = kp_inventory_at(site->inventory, i);
+        kp_auto_free char *url = kp_etcd_url(node, KP_ETCD_CLIENT_PORT);
+        if (node->roles & KP_ROLE_ETCD)
             kp_vars_add(vars, "etcd_endpoints", "%s", url);
     }
 }

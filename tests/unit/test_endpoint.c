@@ -83,6 +83,28 @@ Test(endpoint, texts)
     }
 }
 
+/* Whichever control plane a run has put in front. */
+Test(endpoint, what_is_written_keeps_the_inventory_s_order)
+{
+    struct sample s;
+    struct kp_err err = KP_ERR_INIT;
+    kp_auto_free char *config = NULL, *pod = NULL, *other = NULL, *other_pod = NULL;
+    fill(&s, "local", 3);
+    for (size_t i = 0; i < 4; i++)
+        s.nodes[i].place = i;
+    kp_auto_free char *hosts = kp_endpoint_hosts(&s.inventory, "10.77.0.1");
+    cr_assert_eq(kp_endpoint_render_haproxy(&config, &pod, &s.inventory, &s.manifest, &err), 0);
+    struct kp_node third = s.nodes[2];
+    memmove(&s.nodes[1], &s.nodes[0], 2 * sizeof(s.nodes[0]));
+    s.nodes[0] = third;
+    kp_auto_free char *moved = kp_endpoint_hosts(&s.inventory, "10.77.0.1");
+    cr_assert_eq(kp_endpoint_render_haproxy(&other, &other_pod, &s.inventory, &s.manifest, &err),
+                 0);
+    cr_expect_str_eq(moved, hosts);
+    cr_expect_str_eq(other, config);
+    cr_expect_str_eq(other_pod, pod);
+}
+
 Test(endpoint, haproxy)
 {
     struct sample s;
