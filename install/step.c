@@ -12,6 +12,7 @@
 
 #define RECONNECTS 5
 #define RECONNECT_WAIT_S 6
+#define LOSSES_MAX 8 /* of one step on one node; a step asks several nodes */
 #define TAIL_MAX 600
 
 struct running { /* one step on its nodes */
@@ -133,8 +134,11 @@ static int run_on_node(void *user, size_t item, unsigned worker, struct kp_err *
     if (running->step->halting && any_failed(site))
         return 0;
     int result = try_step(site, running->step, node, &failure);
-    if (result < 0 && come_back(site, &failure))
+    // A firewall that forgets its connections has cut those to all nodes at once.
+    for (int losses = 0; result < 0 && losses < LOSSES_MAX && come_back(site, &failure); losses++) {
+        failure = KP_ERR_INIT;
         result = try_step(site, running->step, node, &failure);
+    }
     if (result == 0)
         return 0;
     kp_journal_note(site->journal, "failed", node_name(node), running->step->name, failure.message);
