@@ -111,6 +111,7 @@ int kp_etcd_read_status(struct kp_etcd_status *out, const json_t *answer, struct
     const json_t *status = json_object_get(json_array_get(answer, 0), "Status");
     const json_t *header = json_object_get(status, "header");
     const char *version = json_string_value(json_object_get(status, "version"));
+    const char *storage = json_string_value(json_object_get(status, "storageVersion"));
     *out = (struct kp_etcd_status){
         .db_size = number_of(status, "dbSize"),
         .in_use = number_of(status, "dbSizeInUse"),
@@ -123,6 +124,7 @@ int kp_etcd_read_status(struct kp_etcd_status *out, const json_t *answer, struct
         !number_text(header, "member_id", out->member, sizeof(out->member)))
         return bad_answer(err);
     snprintf(out->version, sizeof(out->version), "%s", version);
+    snprintf(out->storage, sizeof(out->storage), "%s", storage ? storage : "");
     if (!number_text(status, "leader", out->leader, sizeof(out->leader)))
         out->leader[0] = '\0';
     return 0;

@@ -29,6 +29,7 @@ struct kp_etcd_members {
 };
 struct kp_etcd_status {                                    /* of one member, as it says itself */
     char cluster[24], member[24], leader[24], version[32]; /* ids in decimal */
+    char storage[32]; /* "3.6.0": what may read its data; "" before 3.6 */
     uint64_t db_size, in_use, revision, raft_index, raft_term;
     bool learner;
 };

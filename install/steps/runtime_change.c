@@ -167,10 +167,10 @@ static int stop_kubelet(struct kp_site *site, struct kp_site_node *node, struct 
     return kp_ask(site, node, argv, STOP_TIMEOUT_S, NULL, NULL, err);
 }
 
-/* Every pod of the node, static ones too, while the old runtime still knows them. */
-static int end_pods(struct kp_site *site, struct kp_site_node *node,
-                    const struct kp_runtime_place *old, struct kp_err *err)
+int kp_runtime_end_pods(struct kp_site *site, struct kp_site_node *node, enum kp_runtime_kind kind,
+                        struct kp_err *err)
 {
+    const struct kp_runtime_place *old = kp_runtime_place(kind);
     static const char script[] = "for pod in $(" KP_CRICTL " -r \"$1\" -i \"$1\" pods -q); do"
                                  " " KP_CRICTL " -r \"$1\" -i \"$1\" stopp \"$pod\" &&"
                                  " " KP_CRICTL " -r \"$1\" -i \"$1\" rmp \"$pod\" || exit 1; done";
@@ -207,8 +207,7 @@ static int take_old_away(struct kp_site *site, struct kp_site_node *node,
                          const struct kp_runtime_now *now, const struct kp_runtime *wanted,
                          struct kp_err *err)
 {
-    const struct kp_runtime_place *old = kp_runtime_place(now->kind);
-    if (stop_kubelet(site, node, err) < 0 || end_pods(site, node, old, err) < 0)
+    if (stop_kubelet(site, node, err) < 0 || kp_runtime_end_pods(site, node, now->kind, err) < 0)
         return -1;
     return now->kind == wanted->kind ? 0 : kp_reset_runtime(site, node, now->kind, err);
 }

@@ -31,6 +31,10 @@ enum kp_runtime_difference kp_runtime_compare(const struct kp_runtime_now *now,
 /* Asks the node for its unit and its program's version. */
 KP_CHECK int kp_runtime_ask(struct kp_site *site, struct kp_site_node *node,
                             struct kp_runtime_now *out, struct kp_err *err);
+/* Ends every pod of the node, static ones too, by the runtime that runs there (the kubelet must be
+ * stopped); where it does not run, nothing is done. */
+KP_CHECK int kp_runtime_end_pods(struct kp_site *site, struct kp_site_node *node,
+                                 enum kp_runtime_kind kind, struct kp_err *err);
 /* "containerd 1.7.27 -> containerd 2.1.9"; kp_free. */
 char *kp_runtime_change_text(const struct kp_runtime_now *now, const struct kp_runtime *wanted);
 /* For apply: KP_FAILED "other_runtime" where a node in the cluster has another runtime than the

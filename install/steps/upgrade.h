@@ -46,8 +46,16 @@ KP_CHECK int kp_upgrade_keep(struct kp_site *site, struct kp_site_node *node, co
 /* What is kept there: from and to (KP_VERSION_MAX each); *found false where nothing is. */
 KP_CHECK int kp_upgrade_kept(struct kp_site_node *node, char *from, char *to, bool *found,
                              struct kp_err *err);
-/* Puts it back, checked by its sums, starts containerd and kubelet, waits until the node is Ready
- * with the old version, and lets pods come again. */
+/* Pure: an etcd of that image's tag ("3.5.24-0") reads data of that storage version ("3.6.0"; "":
+ * before 3.6). Its data follow the cluster's version, and go back by no rollback. */
+bool kp_upgrade_etcd_reads(const char *tag, const char *storage);
+/* KP_FAILED "etcd_newer" where the etcd that the node kept cannot read what its member has by now.
+ * A member that does not answer is not judged. */
+KP_CHECK int kp_upgrade_refuse_etcd(struct kp_site *site, struct kp_site_node *node,
+                                    struct kp_err *err);
+/* Empties the node, puts it back, checked by its sums, starts containerd and kubelet, waits until
+ * the node is Ready with the old version, and lets pods come again. Where the runtime becomes an
+ * older one every pod of the node is made anew: it cannot take over what a newer one has made. */
 KP_CHECK int kp_upgrade_restore(struct kp_site *site, struct kp_site_node *node, const char *from,
                                 struct kp_err *err);
 
@@ -57,6 +65,10 @@ KP_CHECK int kp_upgrade_gate(struct kp_site *site, struct kp_site_node *node, co
                              struct kp_err *err);
 /* Cordons and drains; a node that somebody else had cordoned stays so afterwards. */
 KP_CHECK int kp_upgrade_drain(struct kp_site *site, struct kp_site_node *node, struct kp_err *err);
+/* The same; a node whose kubelet does not work can end no pod and is cordoned only. Without an API
+ * server nothing is done. */
+KP_CHECK int kp_upgrade_drain_ready(struct kp_site *site, struct kp_site_node *node,
+                                    struct kp_err *err);
 KP_CHECK int kp_upgrade_uncordon(struct kp_site *site, struct kp_site_node *node,
                                  struct kp_err *err);
 /* Pure part of the gate: why the pods of a node (kubectl get pods -o json) are not as they should

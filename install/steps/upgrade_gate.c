@@ -212,6 +212,27 @@ int kp_upgrade_drain(struct kp_site *site, struct kp_site_node *node, struct kp_
     return result.status == 0 ? 0 : fail_drain(site, node, result.err_out.data, err);
 }
 
+int kp_upgrade_drain_ready(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    static const char *const active[] = {"systemctl", "is-active", "--quiet", "kubelet.service",
+                                         NULL};
+    int status;
+    kp_auto_json object = NULL;
+    struct kp_err asked = KP_ERR_INIT;
+    if (get_node(site, node, &object, &asked) < 0) {
+        if (asked.reason && strcmp(asked.reason, "api_unreachable") == 0)
+            return 0; // it is the API that is to come back by this
+        *err = asked;
+        return -1;
+    }
+    if (!has_condition(object, "Ready"))
+        return cordon(site, node, err);
+    // The API server takes a kubelet that has died for Ready for another 40 s.
+    if (kp_ask(site, node, active, 30, &status, NULL, err) < 0)
+        return -1;
+    return status == 0 ? kp_upgrade_drain(site, node, err) : cordon(site, node, err);
+}
+
 int kp_upgrade_uncordon(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     const char *argv[] = {"uncordon", node->node->name, NULL};

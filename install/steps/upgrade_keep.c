@@ -5,6 +5,7 @@
  */
 #include "install/steps/common.h"
 #include "install/steps/runtime.h"
+#include "install/steps/runtime_change.h"
 #include "install/steps/upgrade.h"
 
 #define KEEP_TIMEOUT 300
@@ -111,6 +112,44 @@ int kp_upgrade_kept(struct kp_site_node *node, char *from, char *to, bool *found
     return 0;
 }
 
+static int ask_kept_runtime(struct kp_site *site, struct kp_site_node *node,
+                            enum kp_runtime_kind kind, char *out, size_t size, struct kp_err *err)
+{
+    kp_auto_free char *program =
+        kp_asprintf(KP_KEPT_FOLDER "/root%s", kp_runtime_place(kind)->program);
+    const char *argv[] = {program, "--version", NULL};
+    kp_auto_free char *said = NULL;
+    int status;
+    bool there;
+    *out = '\0';
+    if (kp_have_file(node, program, &there, err) < 0)
+        return -1;
+    if (!there)
+        return 0;
+    if (kp_ask(site, node, argv, 30, &status, &said, err) < 0)
+        return -1;
+    if (status == 0)
+        kp_runtime_version(out, size, said);
+    return 0;
+}
+
+/* An older runtime cannot take over what a newer one has made. */
+static int end_newer_pods(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    struct kp_runtime_now now;
+    char kept[KP_RUNTIME_TEXT_MAX];
+    if (kp_runtime_ask(site, node, &now, err) < 0)
+        return -1;
+    if (!now.found)
+        return 0;
+    if (ask_kept_runtime(site, node, now.kind, kept, sizeof(kept), err) < 0)
+        return -1;
+    struct kp_runtime before = {.kind = now.kind, .version = kept};
+    if (!kept[0] || kp_runtime_compare(&now, &before) != KP_RUNTIME_REPLACE)
+        return 0;
+    return kp_runtime_end_pods(site, node, now.kind, err);
+}
+
 static int put_back(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     static const char *const argv[] = {"/bin/sh", "-c", restore_script, "sh", KP_KEPT_FOLDER, NULL};
@@ -118,7 +157,8 @@ static int put_back(struct kp_site *site, struct kp_site_node *node, struct kp_e
     struct kp_change change = {.changed = true};
     const char *unit = kp_runtime_place(kp_node_runtime(site, node).kind)->unit;
     int ignored; // a kubelet that does not start is what brings people here
-    if (kp_ask(site, node, stop, 120, &ignored, NULL, err) < 0)
+    if (kp_ask(site, node, stop, 120, &ignored, NULL, err) < 0 ||
+        end_newer_pods(site, node, err) < 0)
         return -1;
     if (kp_ask(site, node, argv, KEEP_TIMEOUT, NULL, NULL, err) < 0)
         return kp_wrap(err, "put back what is in " KP_KEPT_FOLDER);
@@ -135,7 +175,8 @@ int kp_upgrade_restore(struct kp_site *site, struct kp_site_node *node, const ch
     const char *cluster = site->inventory->cluster;
     // From here on it is not upgraded, whatever its record said.
     if (kp_session_mark(node->session, cluster, KP_UPGRADE_STEP, false, NULL, err) < 0 ||
-        put_back(site, node, err) < 0 || kp_upgrade_gate(site, node, from, err) < 0)
+        kp_upgrade_drain_ready(site, node, err) < 0 || put_back(site, node, err) < 0 ||
+        kp_upgrade_gate(site, node, from, err) < 0)
         return -1;
     return kp_upgrade_uncordon(site, node, err);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which versions the nodes have, and whether the bundle's may follow. */
+#include "install/etcd/etcd.h"
 #include "install/steps/common.h"
 #include "install/steps/upgrade.h"
 
@@ -7,6 +8,7 @@
 
 #define KUBELET "/usr/local/bin/kubelet"
 #define APISERVER "/etc/kubernetes/manifests/kube-apiserver.yaml"
+#define KEPT_ETCD KP_KEPT_FOLDER "/root/etc/kubernetes/manifests/etcd.yaml"
 #define MANIFEST_MAX ((size_t)1 << 20)
 
 struct version {
@@ -63,15 +65,15 @@ static int ask_kubelet(struct kp_site *site, struct kp_site_node *node, char *ou
     return 0;
 }
 
-/* The tag of the image in the manifest of the static pod. */
-static int ask_control(struct kp_site_node *node, char *out, struct kp_err *err)
+/* The tag of the image in the manifest of a static pod; "" where there is none. */
+static int ask_tag(struct kp_site_node *node, const char *path, char *out, struct kp_err *err)
 {
     kp_auto_value(kp_buf) text = KP_BUF(MANIFEST_MAX);
     struct kp_slice rest, line;
     bool found;
     out[0] = '\0';
-    if (kp_session_get(node->session, APISERVER, &text, &found, err) < 0)
-        return kp_wrap(err, "read " APISERVER);
+    if (kp_session_get(node->session, path, &text, &found, err) < 0)
+        return kp_wrap(err, "read %s", path);
     rest = found ? kp_buf_slice(&text) : (struct kp_slice){"", 0};
     while (kp_slice_line(&rest, &line)) {
         line = kp_slice_trim(line);
@@ -107,7 +109,7 @@ int kp_upgrade_versions(struct kp_node_versions *out, struct kp_site *site, stru
         if (out[i].member && ask_kubelet(site, node, out[i].kubelet, err) < 0)
             return -1;
         if (out[i].member && kp_is_control_plane(node) &&
-            ask_control(node, out[i].control, err) < 0)
+            ask_tag(node, APISERVER, out[i].control, err) < 0)
             return -1;
     }
     return 0;
@@ -192,4 +194,39 @@ int kp_upgrade_refuse_others(struct kp_site *site, struct kp_err *err)
         }
     }
     return 0;
+}
+
+/* "3.5.24-0" -> 3005; 0 where it is no version. */
+static uint64_t major_minor(const char *text)
+{
+    struct kp_slice rest = kp_slice_of(text), part;
+    uint64_t major, minor;
+    if (!kp_slice_cut(&rest, '.', &part) || !kp_parse_u64(part, 999, &major) ||
+        !kp_slice_cut(&rest, '.', &part) || !kp_parse_u64(part, 999, &minor))
+        return 0;
+    return major * 1000 + minor;
+}
+
+bool kp_upgrade_etcd_reads(const char *tag, const char *storage)
+{
+    uint64_t program = major_minor(tag), data = major_minor(storage);
+    return !program || !data || data <= program;
+}
+
+int kp_upgrade_refuse_etcd(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    struct kp_etcd_status status;
+    struct kp_err ignored = KP_ERR_INIT;
+    char tag[KP_VERSION_MAX];
+    if (site->inventory->etcd.external || !kp_is_control_plane(node))
+        return 0;
+    if (ask_tag(node, KEPT_ETCD, tag, err) < 0)
+        return -1;
+    if (kp_etcd_ask_status(site, node, &status, &ignored) < 0 ||
+        kp_upgrade_etcd_reads(tag, status.storage))
+        return 0;
+    kp_fail_as(err, KP_FAILED, "etcd_newer",
+               "the data of its etcd are of %s by now, which %s cannot read", status.storage, tag);
+    return kp_hint(err, "mend %s and run the upgrade again: it cannot go back any more",
+                   node->node->name);
 }

@@ -10,16 +10,22 @@
 #include <stdio.h>
 
 #define GATE_S 300
+#define DRAIN_S 300
 
 struct options {
     struct kp_site_options site;
-    uint64_t node_timeout;
+    uint64_t node_timeout, drain_timeout;
+    bool force_drain;
 };
 
 static const struct kp_option option_table[] = {
     KP_SITE_OPTIONS(options),
     {"node-timeout", 0, KP_OPT_NUMBER, offsetof(struct options, node_timeout), "SECONDS",
      "how long the node may take to be well; default 300", 86400},
+    {"drain-timeout", 0, KP_OPT_NUMBER, offsetof(struct options, drain_timeout), "SECONDS",
+     "how long emptying a node that is Ready may take; default 300", 86400},
+    {"force-drain", 0, KP_OPT_FLAG, offsetof(struct options, force_drain), NULL,
+     "delete pods that no controller makes anew", 0},
     {.name = NULL},
 };
 
@@ -68,7 +74,7 @@ static int take_back(struct kp_site *site, struct kp_site_node *node, bool json,
                    node->node->name);
         return kp_hint(err, "only a node whose upgrade was begun can be taken back");
     }
-    if (check_others(site, node, to, err) < 0)
+    if (check_others(site, node, to, err) < 0 || kp_upgrade_refuse_etcd(site, node, err) < 0)
         return -1;
     kp_screen_line(site->screen, "rollback  %s: %s to %s", node->node->name, to, from);
     if (kp_upgrade_restore(site, node, from, err) < 0)
@@ -88,7 +94,11 @@ static int run_rollback(void *user, int argc, char **argv, struct kp_err *err)
         return -1;
     struct kp_site *site = kp_site_of(open);
     site->upgrade.gate_seconds = options->node_timeout ? (double)options->node_timeout : GATE_S;
-    if (find_node(site, argv[0], &node, err) < 0 || kp_site_connect(open, err) < 0)
+    site->upgrade.drain_seconds = options->drain_timeout ? options->drain_timeout : DRAIN_S;
+    site->upgrade.force_drain = options->force_drain;
+    // Again behind connecting, which may have put another control plane in front.
+    if (find_node(site, argv[0], &node, err) < 0 || kp_site_connect(open, err) < 0 ||
+        find_node(site, argv[0], &node, err) < 0)
         return -1;
     if (node->failed) {
         *err = node->failure;
@@ -114,7 +124,9 @@ const struct kp_command kp_cmd_rollback = {
     1,
     "takes one node back to what it was before its upgrade",
     "Programs, configuration and, on a control plane, static pods come back from what the node "
-    "kept; then it must be Ready with its old version. Nothing of the cluster's data is touched.",
+    "kept; then it must be Ready with its old version. A node that is Ready is emptied first. "
+    "Nothing "
+    "of the cluster's data is touched.",
     option_table,
     sizeof(struct options),
     run_rollback,

@@ -3,7 +3,7 @@
 #
 # An upgrade under load: a control plane and two workers go from 1.30.14 to 1.31.14 while a Deployment
 # answers on every node; the run is killed once amid kubeadm's work, stops at a worker whose new kubelet does
-# not start, which is taken back, mended and upgraded after all. "upgrade.sh long": three control planes, of
+# not start, which is taken back, mended and upgraded after all, as is one that was done. "upgrade.sh long": three control planes, of
 # which the first is the one that breaks, and from there to 1.32.13. Needs root. Run: tests/e2e/upgrade.sh [long]
 set -euo pipefail
 shopt -s inherit_errexit
@@ -42,8 +42,9 @@ make_bundles() {
         stamp=$(bundle_stamp "$WORK/lab-$version.yaml")
         [[ ! -f $file || $(cat "$file.stamp" 2>/dev/null) != "$stamp" ]] || continue
         rm -f "$file" "$file.stamp"
+        printf 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: made-for, namespace: default}\ndata: {version: "%s"}\n' "$version" >"$WORK/made-for.yaml"
         kpack create --k8s "v$version" --release "$WORK/lab-$version.yaml" --mirrors "$E2E/mirrors.yaml" --image "$IMAGE" \
-            --key "$KEY" --output "$file"
+            --manifest "$WORK/made-for.yaml" --key "$KEY" --output "$file"
         echo "$stamp" >"$file.stamp"
     done
 }
@@ -140,6 +141,15 @@ mend_kubelet() {
 
 runtime_of() { kubectl get node "$1" -o 'jsonpath={.status.nodeInfo.containerRuntimeVersion}'; }
 
+# What the bundle's own manifest has put there.
+made_for() { kubectl get configmap made-for -o 'jsonpath={.data.version}'; }
+
+# "cp1 71 s, w1 32 s": from the journal of this run, the nodes that it did from beginning to end.
+node_seconds() {
+    tail -n "+$((JOURNAL_BEFORE + 1))" "$(journal)" | jq -rs '[.[] | select(.step == "upgrade" and .node)] | group_by(.node)
+        | map(select(.[0].event == "begin" and .[-1].event == "done") | "\(.[0].node) \(.[-1].after - .[0].after | round) s") | join(", ")'
+}
+
 control_version() { # NODE
     "$SITE" run "$1" -- sed -n 's/.*image: .*kube-apiserver:v//p' /etc/kubernetes/manifests/kube-apiserver.yaml
 }
@@ -162,6 +172,7 @@ test_install() {
     contains "apply" "$OUTPUT" "has Kubernetes v$old, the bundle is of v$new" "kinstall upgrade"
     OUTPUT=$(kinstall upgrade --plan --bundle "$(bundle_of "$new")" -i "$WORK/hosts.yaml")
     contains "plan" "$OUTPUT" "containerd   1.7.27 -> 2.1.9" "pause        3.9 -> 3.10" "nothing was changed"
+    expect "made for" "$old" "$(made_for)"
     [[ $(grep -c 'to do$' <<<"$OUTPUT") == "${#NAMES[@]}" ]] || fail "plan: not every node is to be done: $OUTPUT"
     expect "kubelets" "$(all_at "$old")" "$(kubelets)"
     refused 5 kinstall rollback "$BROKEN" -i "$WORK/hosts.yaml"
@@ -221,8 +232,9 @@ test_to() { # VERSION CONTAINERD
         finish_run
     fi
     expect "exit code of upgrade: $(tail -n 30 "$RUN_OUT")" 0 "$CODE"
-    say "$(tail -n 1 "$RUN_OUT"); packets that left so far: $("$SITE" egress)"
+    say "$(tail -n 1 "$RUN_OUT"); $(node_seconds); packets that left so far: $("$SITE" egress)"
     expect "kubelets" "$(all_at "$1")" "$(kubelets)"
+    expect "made for" "$1" "$(made_for)"
     all_ready || fail "not all Ready: $(ready_nodes)"
     expect "runtime" "containerd://$2" "$(runtime_of "${NAMES[-1]}")"
     soon 60 no_unready_pods || fail "not ready: $(unready_pods)"
@@ -234,6 +246,23 @@ test_to() { # VERSION CONTAINERD
     refused 1 kinstall upgrade --bundle "$BUNDLE" -i "$WORK/hosts.yaml" --allow-downgrade "$(kpack inspect --key "$PUB" --json "$BUNDLE" | jq -r .serial)"
     contains "a downgrade" "$OUTPUT" "newer than the bundle's"
     seen upgrade running
+}
+
+# Its containers were made by the newer containerd, which the older one cannot take over.
+test_done_and_back() { # NODE
+    local old=${VERSIONS[0]} new=${VERSIONS[1]}
+    part "$1, whose upgrade has ended, is taken back all the same, and upgraded again"
+    kinstall rollback "$1" -i "$WORK/hosts.yaml"
+    contains "kubelets" "$(kubelets)" "$1=v$old" "cp1=v$new"
+    all_ready || fail "not all Ready: $(ready_nodes)"
+    expect "runtime of $1" containerd://1.7.27 "$(runtime_of "$1")"
+    soon 60 no_unready_pods || fail "not ready: $(unready_pods)"
+    start_upgrade "$new"
+    finish_run
+    expect "exit code of upgrade: $(tail -n 30 "$RUN_OUT")" 0 "$CODE"
+    say "$(tail -n 1 "$RUN_OUT"); $(node_seconds)"
+    expect "kubelets" "$(all_at "$new")" "$(kubelets)"
+    soon 60 no_unready_pods || fail "not ready: $(unready_pods)"
 }
 
 test_load() {
@@ -256,6 +285,7 @@ test_install
 test_killed_and_stopped
 test_back
 test_to "${VERSIONS[1]}" 2.1.9
+[[ $BROKEN == cp1 ]] || test_done_and_back w1
 ((${#VERSIONS[@]} < 3)) || test_to "${VERSIONS[2]}" 2.1.9
 test_load
 part end

@@ -82,6 +82,11 @@ Test(etcd, status)
     cr_expect_eq(status.db_size, 1421312);
     cr_expect_eq(status.in_use, 1400832);
     cr_expect_eq(status.revision, 1069);
+    cr_expect_str_eq(status.storage, "");
+    json_t *one = json_object_get(json_array_get(answer, 0), "Status");
+    json_object_set_new(one, "storageVersion", json_string("3.6.0"));
+    cr_assert_eq(kp_etcd_read_status(&status, answer, &err), 0, "%s", err.message);
+    cr_expect_str_eq(status.storage, "3.6.0");
 }
 
 Test(etcd, a_member_is_found_by_name_or_by_its_peer_url)

@@ -120,6 +120,21 @@ Test(upgrade, which_versions_may_follow)
     }
 }
 
+Test(upgrade, what_an_older_etcd_reads)
+{
+    static const struct {
+        const char *tag, *storage;
+        bool reads;
+    } table[] = {
+        {"3.5.24-0", "", true},     {"3.5.24-0", "3.5.0", true}, {"3.5.24-0", "3.6.0", false},
+        {"3.6.5-0", "3.6.0", true}, {"3.10.1-0", "3.9.0", true}, {"3.9.1-0", "3.10.0", false},
+        {"v3.5.24", "3.6.0", true}, {"", "3.6.0", true}, // no tag that is known: not judged
+    };
+    for (size_t i = 0; i < KP_COUNT(table); i++)
+        cr_expect_eq(kp_upgrade_etcd_reads(table[i].tag, table[i].storage), table[i].reads, "%s %s",
+                     table[i].tag, table[i].storage);
+}
+
 #define POD(name, kind, image, ready, more)                                                        \
     "{\"metadata\": {\"name\": \"" name "\", \"ownerReferences\": [{\"kind\": \"" kind "\"}]" more \
     "}, \"spec\": {\"containers\": [{\"image\": \"" image                                          \
