@@ -37,22 +37,6 @@ write_inventory() {
     } >"$(inventory)"
 }
 
-write_keys() { # FROM TO
-    local i
-    for ((i = $1; i <= $2; i++)); do
-        printf -- '---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: key-%d, namespace: default}\ndata: {value: "%d"}\n' "$i" "$((i * 7))"
-    done >"$WORK/keys.yaml"
-    kubectl create -f "$WORK/keys.yaml" >/dev/null
-}
-
-# What of the keys is there: "COUNT SUM".
-read_keys() {
-    kubectl get configmap -n default -o json |
-        jq -r '[.items[] | select(.metadata.name | startswith("key-")) | .data.value | tonumber] | "\(length) \(add // 0)"'
-}
-
-wanted_keys() { echo "$1 $((7 * $1 * ($1 + 1) / 2))"; }
-
 ready_as() { [[ $(ready_nodes 2>/dev/null) == "$1" ]] && no_unready_pods 2>/dev/null; }
 
 tunables() { echo 'etcd: {quota_bytes: 1GiB, heartbeat_ms: 200, election_ms: 2000, backup: {schedule: hourly, keep: 2}}'; }

@@ -191,6 +191,13 @@ test_power() {
     expect "the disk" kept "$(site run w1 -- cat /root/kept)"
     ! site run w1 -- test -e /run/gone || fail "/run outlived the power cut"
     ! site run w1 -- ip link show kube0 >/dev/null 2>&1 || fail "the network outlived the power cut"
+    part "another machine in its place"
+    init=$(site run w1 -- cat /etc/machine-id)
+    site replace w1
+    expect "ssh" w1 "$(ssh_as root w1 hostname)"
+    ! site run w1 -- test -e /root/kept || fail "the disk is the old one"
+    [[ $init != "$(site run w1 -- cat /etc/machine-id)" ]] || fail "the machine id is the old one"
+    expect "conntrack on it, as asked for" "" "$(site run w1 -- sh -c 'command -v conntrack || true')"
     part "crash"
     init=$(site run w1 -- cat /proc/sys/kernel/random/boot_id; site run w1 -- stat -c %Y /proc/1)
     site crash w1

@@ -228,3 +228,20 @@ unready_pods() {
 }
 
 no_unready_pods() { [[ -z $(unready_pods) ]]; }
+
+# Data of the cluster that no fault may lose: ConfigMaps key-1, key-2, …
+write_keys() { # FROM TO
+    local i
+    for ((i = $1; i <= $2; i++)); do
+        printf -- '---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: key-%d, namespace: default}\ndata: {value: "%d"}\n' "$i" "$((i * 7))"
+    done >"$WORK/keys.yaml"
+    kubectl create -f "$WORK/keys.yaml" >/dev/null
+}
+
+# What of the keys is there: "COUNT SUM".
+read_keys() {
+    kubectl get configmap -n default -o json |
+        jq -r '[.items[] | select(.metadata.name | startswith("key-")) | .data.value | tonumber] | "\(length) \(add // 0)"'
+}
+
+wanted_keys() { echo "$1 $((7 * $1 * ($1 + 1) / 2))"; }

@@ -32,6 +32,23 @@ node_identity() {
     node_authorize "$root/root" 0:0
 }
 
+# The lines of known_hosts for this node.
+node_host_keys() {
+    sed "s/^\([^ ]* [^ ]*\).*/$(node_field "$1" address),$1 \1/" "$(node_root "$1")"/etc/ssh/ssh_host_*_key.pub
+}
+
+# The node is switched off for good; another machine stands in its place, and is switched on.
+node_replace() {
+    local node=$1 others
+    [[ -z $(node_nspawn "$node") ]] || node_power_off "$node"
+    rm -rf --one-file-system "$(node_root "$node")"
+    (node_prepare "$node")
+    others=$(grep -v "^$(node_field "$node" address)," "$KNOWN_HOSTS" || true)
+    { echo "$others"; node_host_keys "$node"; } >"$KNOWN_HOSTS"
+    node_power_on "$node"
+    node_wait "$node"
+}
+
 # Lets the site's key in to the account whose home and owner are given.
 node_authorize() {
     install -d -m 700 -o "${2%:*}" -g "${2#*:}" "$1/.ssh"
