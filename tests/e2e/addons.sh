@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Add-ons on one control plane and one worker: metrics-server, local-path and the Gateway API's CRDs by --with, a
-# manifest of one's own, hooks; a second run, a newer manifest that prunes, what somebody puts beside it, removal.
+# Add-ons on one control plane and one worker: metrics-server, local-path, the Gateway API's CRDs and metallb by --with,
+# a network, a chart and a manifest of one's own, hooks; a second run, a newer manifest that prunes, what somebody
+# puts beside it, removal. cert-manager, whose programs the lab has not: before the API server.
 set -euo pipefail
 shopt -s inherit_errexit
 # shellcheck source=tests/lib/e2e.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/e2e.sh"
 
 CLUSTER=addons
-STATE=''
+STATE='' CERT_MANAGER=''
 
 write_inventory() {
     cat >"$WORK/hosts.yaml" <<END
@@ -83,10 +84,51 @@ echo "\$KPACK_WHEN \$KPACK_PHASE" >>$WORK/here.txt
 END
 }
 
+# A chart of one's own, packaged; its values say another word and another image than the chart does.
+write_chart() {
+    mkdir -p "$WORK/shop/templates"
+    printf 'apiVersion: v2\nname: shop\nversion: 0.1.0\n' >"$WORK/shop/Chart.yaml"
+    printf 'word: none\nimage: docker.io/kpacklab/none:1\n' >"$WORK/shop/values.yaml"
+    cat >"$WORK/shop/templates/all.yaml" <<'END'
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: {{ .Release.Name }}-word, namespace: {{ .Release.Namespace }}}
+data: {word: {{ .Values.word | quote }}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: {{ .Release.Name }}}
+spec:
+  selector: {matchLabels: {app: {{ .Release.Name }}}}
+  template:
+    metadata: {labels: {app: {{ .Release.Name }}}}
+    spec:
+      containers: [{name: shop, image: {{ .Values.image | quote }}, args: [serve], ports: [{containerPort: 8080}]}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: {{ .Release.Name }}}
+spec:
+  type: LoadBalancer
+  selector: {app: {{ .Release.Name }}}
+  ports: [{port: 80, targetPort: 8080}]
+END
+    printf 'word: from the site\nimage: docker.io/kpacklab/hello:1\n' >"$WORK/shop-values.yaml"
+    tar -czf "$WORK/shop.tgz" -C "$WORK" shop
+}
+
+# A network of one's own: Flannel's manifest under another name, with this cluster's pods in it.
+write_network() {
+    sed 's,10.244.0.0/16,10.233.64.0/18,' "$UPSTREAM_FILES_DIR"/github/flannel-io/flannel/releases/download/v*/kube-flannel.yml >"$WORK/site-net.yml"
+    grep -q '10.233.64.0/18' "$WORK/site-net.yml" || fail "no network in the manifest"
+}
+
+WITH=metrics-server,local-path,gateway-api,metallb
 HOOKS=()
 make_bundle() { # OUTPUT
-    create_from_lab "$1" --key "$KEY" --with metrics-server,local-path,gateway-api --manifest "$WORK/own.yaml" \
-        --image docker.io/kpacklab/hello:1 "${HOOKS[@]}" >"$WORK/create.out" 2>&1 || fail "create: $(tail -n 20 "$WORK/create.out")"
+    create_from_lab "$1" --key "$KEY" --with "$WITH" --manifest "$WORK/own.yaml" --chart "$WORK/shop.tgz" --values "$WORK/shop-values.yaml" \
+        --network-manifest "$WORK/site-net.yml" --image docker.io/flannel/flannel:v0.28.10 --image docker.io/flannel/flannel-cni-plugin:v0.9.1 \
+        "${HOOKS[@]}" >"$WORK/create.out" 2>&1 || fail "create: $(tail -n 20 "$WORK/create.out")"
 }
 
 install() { # [OPTIONS…]
@@ -98,8 +140,10 @@ pod_is() { [[ $(kubectl get pod "$1" -o json | jq -r .status.phase) == "$2" ]]; 
 missing() { ! kubectl get "$@" >/dev/null 2>&1; }
 
 test_create() {
-    part "a bundle with three add-ons, a manifest and three hooks; without the role of hooks no site takes it"
+    part "a bundle with four add-ons, a network, a chart, a manifest and three hooks; without the role of hooks no site takes it"
     write_manifest old
+    write_chart
+    write_network
     write_hooks
     HOOKS=(--hook "prepare:before:all=$WORK/note.sh" --hook "addons:after:w1:60=$WORK/note.sh" --hook "prove:before:admin=$WORK/here.sh")
     refused 2 kpack create --k8s v1.30 --release "$E2E/lab.yaml" --plan --hook "lunch:before:all=$WORK/note.sh"
@@ -114,16 +158,21 @@ test_create() {
 }
 
 test_complete() {
-    part "each image of each add-on taken out of the list: create fails and names it"
-    local image images
-    images=$(kpack list --key "$PUB" --json "$BUNDLE" | jq -r '.images[] | select(.why | startswith("add-on ")) | .reference')
+    part "each image of each add-on and of the chart taken out of the list: create fails and names it"
+    local image images all=$WITH,cert-manager
+    create_from_lab "$WORK/all.tar.zst" --unsigned --with "$all" >"$WORK/out" 2>&1 || fail "create: $(tail -n 20 "$WORK/out")"
+    images=$(jq -r '.images[] | select(.why | startswith("add-on ")) | .reference' "$WORK/all.lock.json")
     for image in $images; do
         grep -vF "$image" "$E2E/lab.yaml" >"$WORK/less.yaml"
-        refused 5 kpack create --k8s v1.30 --release "$WORK/less.yaml" --mirrors "$E2E/mirrors.yaml" --plan --unsigned \
-            --with metrics-server,local-path,gateway-api
+        refused 5 kpack create --k8s v1.30 --release "$WORK/less.yaml" --mirrors "$E2E/mirrors.yaml" --plan --unsigned --with "$all"
         contains "without $image" "$OUTPUT" "$image is not in the bundle"
     done
     say "$(wc -w <<<"$images") images"
+    CERT_MANAGER=$(jq -r '.manifests[] | select(.name == "cert-manager").sha256' "$WORK/all.lock.json")
+    rm "$WORK/all.tar.zst"
+    jq '.images |= map(select(.reference != "docker.io/kpacklab/hello:1"))' "${BUNDLE%.tar.zst}.lock.json" >"$WORK/less.json"
+    refused 5 kpack create --mirrors "$E2E/mirrors.yaml" --lock "$WORK/less.json" --unsigned --output "$WORK/less.tar.zst"
+    contains "the chart's" "$OUTPUT" "docker.io/kpacklab/hello:1" "is not in the bundle" shop
 }
 
 test_install() {
@@ -136,9 +185,10 @@ test_install() {
     node w1 rm /root/stop-here
     part "installed: each add-on is waited for, checked and named"
     install --allow-hooks || fail "install: $(tail -n 40 "$WORK/out")"
-    contains "screen" "$(cat "$WORK/out")" "metrics-server 0.9.0" "local-path 0.0.30" "gateway-api 1.2.1" own
+    contains "screen" "$(cat "$WORK/out")" "metrics-server 0.9.0" "local-path 0.0.30" "gateway-api 1.2.1" "metallb 0.14.9" own shop
     fetch_kubectl
-    expect "report" "gateway-api local-path metrics-server own" \
+    expect "nodes" "cp1=True w1=True" "$(ready_nodes)"
+    expect "report" "gateway-api local-path metallb metrics-server own shop" \
         "$(jq -r '[.checks[] | select(.name | startswith("add-on ")) | select(.ok) | .name[7:]] | unique | join(" ")' "$STATE/report.json")"
     expect "hook on cp1, once" "before prepare on cp1 of addons" "$(node cp1 cat /root/hooks.txt)"
     expect "hooks on w1" "before prepare on w1 of addons|before prepare on w1 of addons|after addons on w1 of addons" \
@@ -181,6 +231,44 @@ END
     seen own-manifest running
 }
 
+# What the chart's Service has: an address of metallb's, which answers outside the cluster.
+test_chart() {
+    part "the chart's values are the site's; its Service gets an address of metallb's, which the site reaches"
+    local address
+    expect "values" "from the site" "$(kubectl get configmap shop-word -o json | jq -r .data.word)"
+    kubectl apply -f - >"$WORK/apply.out" 2>&1 <<'END' || fail "pool: $(cat "$WORK/apply.out")"
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: site, namespace: metallb-system}
+spec: {addresses: [10.77.0.240/30]}
+---
+apiVersion: metallb.io/v1beta1
+kind: L2Advertisement
+metadata: {name: site, namespace: metallb-system}
+END
+    soon 60 has_address shop || fail "no address: $(kubectl describe service shop)"
+    address=$(kubectl get service shop -o json | jq -r '.status.loadBalancer.ingress[0].ip')
+    contains "address" "$address" 10.77.0.24
+    soon 60 "$SITE" exec -- curl -sS -m 3 -o "$WORK/hello.out" "http://$address/" 2>/dev/null || fail "$address does not answer"
+    contains "answer" "$(cat "$WORK/hello.out")" "hello from shop-"
+    seen own-network running
+    seen own-chart running
+    seen metallb running
+}
+has_address() { [[ -n $(kubectl get service "$1" -o json | jq -r '.status.loadBalancer.ingress[0].ip // ""') ]]; }
+
+test_dry() {
+    part "cert-manager, as it would be applied, is taken by the API server (dry run)"
+    kubectl create namespace cert-manager >/dev/null
+    find "$CACHE" -name "$CERT_MANAGER" -exec cat {} \; >"$WORK/cert-manager.yaml"
+    kubectl apply --server-side --dry-run=server -f "$WORK/cert-manager.yaml" >"$WORK/out" 2>&1 || fail "$(cat "$WORK/out")"
+    contains "dry run" "$(cat "$WORK/out")" "deployment.apps/cert-manager-webhook serverside-applied (server dry run)" \
+        "customresourcedefinition.apiextensions.k8s.io/issuers.cert-manager.io serverside-applied"
+    say "$(grep -c 'server dry run' "$WORK/out") objects"
+    kubectl delete namespace cert-manager >/dev/null
+    seen cert-manager validated
+}
+
 test_again() {
     part "again: nothing changes"
     install --allow-hooks || fail "again: $(tail -n 40 "$WORK/out")"
@@ -209,13 +297,14 @@ test_remove() {
     missing -n own deployment app || fail "the Deployment is still there"
     missing crd shelves.example.com || fail "the kind is still there"
     kubectl -n own get configmap mine >/dev/null || fail "somebody's ConfigMap went with it"
-    for name in metrics-server local-path gateway-api; do
+    for name in shop metrics-server local-path gateway-api; do
         refused 0 "${cmd[@]}" --yes "$name"
         [[ $OUTPUT != *stays\ \ * ]] || fail "$name: $OUTPUT"
     done
     missing namespace local-path-storage || fail "local-path's namespace is still there"
     expect "left of them" "" "$(kubectl get clusterrole,clusterrolebinding,storageclass,apiservice,crd -o name |
         grep -E 'metrics-server|metrics.k8s.io|local-path|gateway|example.com' || true)"
+    missing deployment shop || fail "the chart's Deployment is still there"
     part "they stay away until somebody says otherwise"
     install || fail "after removal: $(tail -n 40 "$WORK/out")"
     contains "stays away" "$(cat "$WORK/out")" "gateway-api stays away" "nothing had to be changed"
@@ -226,7 +315,7 @@ test_remove() {
 }
 
 e2e_begin addons
-UPSTREAM_WITH=${UPSTREAM_WITH:+$UPSTREAM_WITH,}metrics-server,local-path,gateway-api
+UPSTREAM_WITH=${UPSTREAM_WITH:+$UPSTREAM_WITH,}metrics-server,local-path,gateway-api,metallb,cert-manager,helm
 export UPSTREAM_WITH
 "$UPSTREAM" up # also where it runs: it adds the groups
 eval "$("$UPSTREAM" env)"
@@ -243,6 +332,8 @@ test_create
 test_complete
 test_install
 test_use
+test_chart
+test_dry
 test_again
 test_newer
 test_remove
