@@ -39,6 +39,8 @@ papers() {
 
 kubelet_paper() { "$SITE" run "$1" -- openssl x509 -in /var/lib/kubelet/pki/kubelet-client-current.pem -noout -serial; }
 
+serving_paper() { "$SITE" run "$1" -- openssl x509 -in /var/lib/kubelet/pki/kubelet-server-current.pem -noout -serial; }
+
 # What the API server of a control plane shows.
 served() { "$SITE" exec -- sh -c "openssl s_client -connect $1:6443 </dev/null 2>/dev/null | openssl x509 -noout -serial"; }
 
@@ -108,12 +110,14 @@ test_killed() {
 test_kubelets() {
     part "--days 366: kubelets too, and their keys stay where they are made"
     local node tokens
-    declare -A before
+    declare -A before serving
     tokens=$(kubectl get secret -n kube-system -o name | grep bootstrap-token || true) # of kubeadm's upload-certs
-    for node in "${NODES[@]}"; do before[$node]=$(kubelet_paper "$node"); done
+    for node in "${NODES[@]}"; do before[$node]=$(kubelet_paper "$node") serving[$node]=$(serving_paper "$node"); done
     good k certs renew --days 366
     for node in "${NODES[@]}"; do
         [[ $(kubelet_paper "$node") != "${before[$node]}" ]] || fail "the kubelet of $node has its old certificate"
+        [[ $(serving_paper "$node") != "${serving[$node]}" ]] || fail "the kubelet of $node serves with its old certificate"
+        kubectl get --raw "/api/v1/nodes/$node/proxy/healthz" >/dev/null || fail "the API server does not take what the kubelet of $node serves with"
         ! "$SITE" run "$node" -- sh -c 'ls /etc/kubernetes/bootstrap-kubelet.conf /etc/kubernetes/*.kpack-before /etc/kubernetes/kpack-*.yaml 2>/dev/null' || fail "something is left on $node"
         contains "kubelet.conf of $node" "$("$SITE" run "$node" -- cat /etc/kubernetes/kubelet.conf)" kubelet-client-current.pem
     done
