@@ -297,13 +297,14 @@ test_remove() {
     missing -n own deployment app || fail "the Deployment is still there"
     missing crd shelves.example.com || fail "the kind is still there"
     kubectl -n own get configmap mine >/dev/null || fail "somebody's ConfigMap went with it"
-    for name in shop metrics-server local-path gateway-api; do
+    kubectl -n metallb-system delete ipaddresspool/site l2advertisement/site >/dev/null # else its kinds would stay
+    for name in shop metallb metrics-server local-path gateway-api; do
         refused 0 "${cmd[@]}" --yes "$name"
         [[ $OUTPUT != *stays\ \ * ]] || fail "$name: $OUTPUT"
     done
     missing namespace local-path-storage || fail "local-path's namespace is still there"
     expect "left of them" "" "$(kubectl get clusterrole,clusterrolebinding,storageclass,apiservice,crd -o name |
-        grep -E 'metrics-server|metrics.k8s.io|local-path|gateway|example.com' || true)"
+        grep -E 'metrics-server|metrics.k8s.io|local-path|gateway|example.com|metallb' || true)"
     missing deployment shop || fail "the chart's Deployment is still there"
     part "they stay away until somebody says otherwise"
     install || fail "after removal: $(tail -n 40 "$WORK/out")"
