@@ -31,9 +31,10 @@ refused 3 "not the accepted" --bundle delta.tar.zst,id="$delta" --bundle other.t
 refused 5 "no such file" --bundle delta.tar.zst,id="$delta" --bundle gone.tar.zst,id="$old"
 
 start() { # ARGUMENTS…: sets url
-    "$kregistry" --plain 127.0.0.1:0 "$@" 2>log &
+    : >log # else an earlier one's address could be read before this one has opened it
+    "$kregistry" --plain 127.0.0.1:0 "$@" 2>>log &
     REGISTRY=$!
-    for _ in {1..100}; do grep -q 'serving on' log && break; sleep 0.05; done
+    for _ in {1..600}; do grep -q 'serving on' log && break; sleep 0.05; done
     url=$(sed -n 's,.*serving on http://\(.*\),\1,p' log)
 }
 stop() {
