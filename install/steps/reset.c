@@ -249,6 +249,7 @@ static int reset_files(struct kp_site *site, struct kp_site_node *node, struct k
     static const char *const files[] = {"/etc/sysctl.d/90-kpack.conf",
                                         "/etc/modules-load.d/kpack.conf",
                                         "/etc/systemd/system/kubelet.service.d",
+                                        "/run/kpack",
                                         "/etc/kpack",
                                         "/var/lib/kpack",
                                         "/usr/local/libexec/kpack"};

@@ -226,6 +226,20 @@ static int place_new(struct kp_site *site, struct kp_site_node *node, struct kp_
     return kp_images_finish(site, node, err);
 }
 
+/* An earlier run got as far as to stop the kubelet: what is asked of the cluster before that was
+ * done, and with a single control plane there is nobody to ask any more. */
+static int was_emptied(struct kp_site *site, struct kp_site_node *node,
+                       const struct kp_runtime_now *now, bool *emptied, struct kp_err *err)
+{
+    static const char *const argv[] = {"systemctl", "is-active", "--quiet", "kubelet.service",
+                                       NULL};
+    int status = 0;
+    if (now->begun && kp_ask(site, node, argv, 30, &status, NULL, err) < 0)
+        return -1;
+    *emptied = status != 0;
+    return 0;
+}
+
 static int change_node(struct kp_site *site, struct kp_site_node *node,
                        const struct kp_runtime_now *now, const struct kp_runtime *wanted,
                        struct kp_err *err)
@@ -233,10 +247,12 @@ static int change_node(struct kp_site *site, struct kp_site_node *node,
     enum kp_runtime_difference difference = kp_runtime_compare(now, wanted);
     const struct kp_runtime_place *old = kp_runtime_place(now->kind),
                                   *fresh = kp_runtime_place(wanted->kind);
-    if (kp_upgrade_drain(site, node, err) < 0)
+    bool emptied;
+    if (was_emptied(site, node, now, &emptied, err) < 0 ||
+        (!emptied && kp_upgrade_drain(site, node, err) < 0))
         return -1;
     // Before the API server of this very node may go.
-    if (now->kind != wanted->kind && point_kubelet(site, node, old, fresh, err) < 0)
+    if (!emptied && now->kind != wanted->kind && point_kubelet(site, node, old, fresh, err) < 0)
         return kp_wrap(err, "point the kubelet to the new runtime");
     if (difference == KP_RUNTIME_REPLACE && take_old_away(site, node, now, wanted, err) < 0)
         return kp_wrap(err, "take the old runtime away");

@@ -3,8 +3,9 @@
 #
 # What a site changes of Kubernetes' own configuration: seen in effect on a new cluster; three of
 # the settings changed while it runs. rotate: the keys of the Secrets rotated, cut off midway. long: an
-# argument that a component refuses, a kubelet's field that it refuses, and a CA of the site. Needs
-# root. Run: tests/e2e/custom.sh [rotate|long]
+# argument that a component refuses, a kubelet's field that it refuses, and a CA of the site. control:
+# settings changed on three control planes, which are asked all along. Needs root. Run:
+# tests/e2e/custom.sh [rotate|long|control]
 # shellcheck disable=SC2016 # single quotes: for the shells of the nodes
 set -euo pipefail
 shopt -s inherit_errexit
@@ -53,7 +54,8 @@ END
 }
 
 change() { sed -i "$1" "$INVENTORY"; }
-has_arg() { on cp1 -- sh -c 'tr "\0" "\n" </proc/$(pidof '"$1"')/cmdline' | grep -cxF -e "$2"; }
+arg_on() { on "$1" -- sh -c 'tr "\0" "\n" </proc/$(pidof '"$2"')/cmdline' | grep -cxF -e "$3"; }
+has_arg() { arg_on cp1 "$@"; }
 kubelet_of() { kubectl get --raw "/api/v1/nodes/$1/proxy/configz" | jq -r ".kubeletconfig.$2"; }
 started() { on "$1" -- systemctl show -P ExecMainStartTimestampMonotonic kubelet; }
 
@@ -229,10 +231,50 @@ test_rotate() {
     seen encryption-rotate running
 }
 
+# A line each moment: which of the three API servers answers.
+watch_api() {
+    local node line
+    while :; do
+        line=''
+        for node in 1 2 3; do
+            [[ $("$SITE" exec -- curl -sk --max-time 2 "https://10.77.0.1$node:6443/readyz") == ok ]] && line+=" cp$node" || line+=" -"
+        done
+        echo "$line"
+        sleep 0.2
+    done
+}
+
+test_control() {
+    part "three control planes with settings of their site"
+    apply || fail "install: $(tail -n 40 "$WORK/out")"
+    fetch_kubectl
+    part "their settings change on one after the other: two of the three API servers answer all along"
+    change 's/event-ttl: 2h0m0s/event-ttl: 3h0m0s/; s/v: "3"/v: "4"/; s/auto-compaction-retention: "8"/auto-compaction-retention: "9"/'
+    watch_api >"$WORK/watch" &
+    local watcher=$! node
+    apply || fail "change: $(tail -n 40 "$WORK/out")"
+    kill "$watcher"
+    wait "$watcher" 2>/dev/null || true
+    say "$(grep -c . "$WORK/watch") looks, $(grep -c -- - "$WORK/watch") with one away, $(grep -c -- '-.*-' "$WORK/watch" || true) with more"
+    for node in cp1 cp2 cp3; do
+        expect "$node: API server" 1 "$(arg_on "$node" kube-apiserver --event-ttl=3h0m0s)"
+        expect "$node: scheduler" 1 "$(arg_on "$node" kube-scheduler --v=4)"
+        expect "$node: etcd" 1 "$(arg_on "$node" etcd --auto-compaction-retention=9)"
+    done
+    ! grep -- '-.*-' "$WORK/watch" || fail "two API servers were away at once"
+    apply || fail "again: $(tail -n 40 "$WORK/out")"
+    contains "second run" "$(cat "$WORK/out")" "nothing had to be changed"
+    seen changed-three running
+}
+
 e2e_begin custom
 upstream_up
 shared_bundle
-"$SITE" up --node cp1=10.77.0.11 --node w1=10.77.0.12
+if [[ ${1:-} == control ]]; then
+    "$SITE" up --node cp1=10.77.0.11,role=control-plane --node cp2=10.77.0.12,role=control-plane --node cp3=10.77.0.13,role=control-plane --node w1=10.77.0.14
+else
+    "$SITE" up --node cp1=10.77.0.11 --node w1=10.77.0.12
+fi
 eval "$("$SITE" env)"
 write_inventory
 case ${1:-} in
@@ -241,6 +283,7 @@ case ${1:-} in
         test_bad
         test_bad_kubelet
         ;;
+    control) test_control ;;
     rotate)
         test_install
         test_rotate

@@ -3,7 +3,8 @@
 #
 # Runtimes: containerd 1.7 and 2.1 side by side, crictl and nerdctl as an operator types them, a registry of
 # the site with a password and a proxy that must not be asked, a restart, and another runtime on a node.
-# Needs root. Run: tests/e2e/runtimes.sh
+# long: the control plane's runtime upward and downward, each run killed amid it.
+# Needs root. Run: tests/e2e/runtimes.sh [long]
 # shellcheck disable=SC2016 # single quotes: for the shells of the nodes
 set -euo pipefail
 shopt -s inherit_errexit
@@ -15,6 +16,9 @@ REGISTRY_HOST=10.77.0.1:5443
 USER_NAME=bot
 PASSWORD="pass:word-$RANDOM-$RANDOM"
 IMAGE=$REGISTRY_HOST/apps/hello:1
+TOKEN_HOST=10.77.0.1:5447 # a registry that wants tokens, which another service gives
+TOKEN_SERVICE=10.77.0.1:5448
+TOKEN_IMAGE=$TOKEN_HOST/private/hello:1
 
 good() {
     "$@" >"$WORK/out" 2>&1 || fail "${*:0:6}: $(tail -n 40 "$WORK/out")"
@@ -59,22 +63,53 @@ END
     expect "without a password" 401 "$("$SITE" exec -- curl -s -o /dev/null -w '%{http_code}' --cacert "$tls/ca.pem" "https://$REGISTRY_HOST/v2/apps/hello/manifests/1")"
 }
 
-write_inventory() { # RUNTIME-OF-W1
+# The same program, with a token service beside it: nginx speaks TLS for the lab's own token server.
+start_token_registry() {
+    local tls=$WORK/registry
+    mkdir -p "$tls/tokens"
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -days 30 -subj "/CN=token signer" -keyout "$tls/token.key" -out "$tls/token.pem" 2>/dev/null
+    cat >"$tls/token.yml" <<END
+version: 0.1
+log: {level: warn}
+storage: {filesystem: {rootdirectory: "$tls/tokens"}}
+http: {addr: "$TOKEN_HOST", secret: lab, tls: {certificate: "$tls/tls.pem", key: "$tls/tls.key"}}
+auth: {token: {realm: "https://$TOKEN_SERVICE/token", service: "$TOKEN_HOST", issuer: kpack-lab, rootcertbundle: "$tls/token.pem"}}
+END
+    cat >"$tls/nginx.conf" <<END
+user root; daemon off; pid $tls/nginx.pid; error_log $tls/nginx.err;
+events {}
+http {
+    access_log off; client_body_temp_path $tls/body; proxy_temp_path $tls/proxy; fastcgi_temp_path $tls/f; uwsgi_temp_path $tls/u; scgi_temp_path $tls/s;
+    server { listen $TOKEN_SERVICE ssl; ssl_certificate $tls/tls.pem; ssl_certificate_key $tls/tls.key; location / { proxy_pass http://unix:$tls/token.sock:; } }
+}
+END
+    "$UPSTREAMD" -socket "$tls/token.sock" -key "$tls/token.key" -cert "$tls/token.pem" -service "$TOKEN_HOST" -user "$USER_NAME" -password-file "$WORK/bot.pw" -www "$tls" \
+        >"$WORK/token.log" 2>&1 &
+    "$SITE" exec -- nginx -c "$tls/nginx.conf" >>"$WORK/token.log" 2>&1 &
+    "$SITE" exec -- env OTEL_TRACES_EXPORTER=none "$REGISTRY_PROGRAM" serve "$tls/token.yml" >>"$WORK/token.log" 2>&1 &
+    jq -n --arg host "$TOKEN_HOST" --arg auth "$(printf '%s:%s' "$USER_NAME" "$PASSWORD" | base64 -w0)" '{auths: {($host): {auth: $auth}}}' >"$tls/docker/config.json"
+    soon 30 "$SITE" exec -- curl -s -o /dev/null --cacert "$tls/ca.pem" "https://$TOKEN_SERVICE/token" || fail "no token service: $(cat "$WORK/token.log" "$tls/nginx.err")"
+    good "$SITE" exec -- env DOCKER_CONFIG="$tls/docker" SSL_CERT_FILE="$tls/ca.pem" "$CRANE" push "$HELLO_LAYOUT" "$TOKEN_IMAGE"
+    contains "what it wants" "$("$SITE" exec -- curl -si --cacert "$tls/ca.pem" "https://$TOKEN_HOST/v2/private/hello/manifests/1")" "401" "Bearer realm"
+}
+
+write_inventory() { # RUNTIME-OF-W1 [RUNTIME-OF-CP1]
     (umask 077 && printf '%s\n' "$PASSWORD" >"$WORK/bot.pw")
     {
         cat <<END
 registries:
   - {host: "$REGISTRY_HOST", ca: registry/ca.pem, username: $USER_NAME, password_file: bot.pw}
+  - {host: "$TOKEN_HOST", ca: registry/ca.pem, username: $USER_NAME, password_file: bot.pw}
 proxy: {http: "http://10.77.0.250:3128", https: "http://10.77.0.250:3128", no_proxy: ["10.77.0.1"]}
 END
         "$SITE" hosts-yaml --cluster "$CLUSTER"
     } >"$WORK/hosts.yaml"
-    sed -i "s/name: w1,/name: w1, runtime: $1,/" "$WORK/hosts.yaml"
+    sed -i "s/name: w1,/name: w1, runtime: $1,/; s/name: cp1,/name: cp1, runtime: ${2:-containerd-1.7},/" "$WORK/hosts.yaml"
     grep -q "runtime: $1" "$WORK/hosts.yaml" || fail "no node w1 in the inventory: $(cat "$WORK/hosts.yaml")"
 }
 
-pod_on() { # NAME NODE
-    kubectl run "$1" --image="$IMAGE" --overrides="{\"spec\":{\"nodeName\":\"$2\",\"automountServiceAccountToken\":false}}" >/dev/null
+pod_on() { # NAME NODE [IMAGE]
+    kubectl run "$1" --image="${3:-$IMAGE}" --overrides="{\"spec\":{\"nodeName\":\"$2\",\"automountServiceAccountToken\":false}}" >/dev/null
 }
 
 runs() { [[ $(kubectl get pod "$1" -o jsonpath='{.status.phase}') == Running ]]; }
@@ -125,6 +160,12 @@ test_registry() {
         on "$node" "crictl pull $IMAGE" >"$WORK/out" 2>&1 || fail "crictl pull on $node: $(cat "$WORK/out")"
         ! on "$node" "crictl pull 10.77.0.1:5444/apps/hello:1" >/dev/null 2>&1 || fail "a registry that nobody named answers"
     done
+    part "and from one that wants tokens"
+    for node in cp1 w1; do
+        pod_on "token-$node" "$node" "$TOKEN_IMAGE"
+        soon 90 runs "token-$node" || fail "token-$node: $(kubectl describe pod "token-$node" | tail -n 15)"
+    done
+    seen registry-token running
     part "the password: in files of root alone, nowhere else"
     for node in cp1 w1; do
         for file in /var/lib/kubelet/config.json "/etc/containerd/certs.d/$REGISTRY_HOST/hosts.toml"; do
@@ -173,6 +214,54 @@ test_change() {
     seen runtime-change running
 }
 
+# kinstall runtime, killed as soon as the command succeeds: killed_when DESCRIPTION COMMAND…
+killed_when() {
+    local what=$1 deadline=$((SECONDS + 300)) pid
+    shift
+    (
+        export HOME=$WORK/home XDG_CONFIG_HOME=$WORK/config XDG_CACHE_HOME=$CACHE
+        exec "$SITE" exec -- "$PREFIX/libexec/kpack/$ARCH/kinstall" runtime --bundle "$WORK/k8s.tar.zst" -i "$WORK/hosts.yaml" --force-drain
+    ) </dev/null >"$WORK/killed" 2>&1 &
+    pid=$!
+    until "$@" 2>/dev/null; do
+        kill -0 "$pid" 2>/dev/null || fail "the run ended before $what: $(cat "$WORK/killed")"
+        ((SECONDS < deadline)) || fail "not within 300 s: $what: $(cat "$WORK/killed")"
+        sleep 0.05
+    done
+    kill -KILL "$pid"
+    wait "$pid" 2>/dev/null || true
+}
+
+program_is() { [[ $(on cp1 '/usr/local/bin/containerd --version') == *" v$1"* ]]; }
+no_pods() { [[ -z $(on cp1 'ctr -n k8s.io tasks ls -q') ]]; }
+etcd_of() { on cp1 'crictl ps -q --name etcd'; }
+
+test_control_plane() {
+    local etcd
+    part "the control plane's runtime upward, killed when the new program was placed; its containers go on"
+    etcd=$(etcd_of)
+    write_inventory containerd-2.1 containerd-2.1
+    killed_when "the new program was there" program_is 2.1
+    good k_verb runtime --force-drain
+    tail -n 1 "$WORK/out" | sed 's/^/     /'
+    contains "cp1" "$(runtime_of cp1)" containerd://2.1
+    expect "etcd's container" "$etcd" "$(etcd_of)"
+    expect "nodes" "cp1=True w1=True" "$(ready_nodes)"
+    expect "taking pods again" "" "$(kubectl get node cp1 -o jsonpath='{.spec.unschedulable}')"
+    part "and downward, killed when all its pods were ended: nobody answers for the cluster, the same command goes on"
+    write_inventory containerd-2.1 containerd-1.7
+    killed_when "its pods were gone" no_pods
+    good k_verb runtime --force-drain
+    tail -n 1 "$WORK/out" | sed 's/^/     /'
+    contains "cp1" "$(runtime_of cp1)" containerd://1.7
+    expect "nodes" "cp1=True w1=True" "$(ready_nodes)"
+    expect "taking pods again" "" "$(kubectl get node cp1 -o jsonpath='{.spec.unschedulable}')"
+    soon 60 no_unready_pods || fail "$(unready_pods)"
+    good k_verb runtime --plan
+    contains "then" "$(cat "$WORK/out")" "every node has the runtime"
+    seen runtime-killed running
+}
+
 e2e_begin runtimes
 part "a bundle with two runtimes"
 shared_bundle # its key
@@ -190,11 +279,16 @@ BUNDLE=$WORK/k8s.tar.zst
 kinstall trust add "$PUB"
 start_registry
 write_inventory containerd-2.1
+start_token_registry
 test_install
-test_operator
-test_registry
-test_restart
-test_change
+if [[ ${1:-} == long ]]; then
+    test_control_plane
+else
+    test_operator
+    test_registry
+    test_restart
+    test_change
+fi
 part "nothing left the site"
 expect "packets" 0 "$("$SITE" egress)"
 part end

@@ -133,7 +133,7 @@ cmd_env() {
     printf 'UPSTREAM_USER=lab\nUPSTREAM_PASSWORD_FILE=%q\nUPSTREAM_DOCKER_CONFIG=%q\nUPSTREAM_FAULT=%q\n' "$UPSTREAM_DIR/password" \
         "$UPSTREAM_DIR/docker" "https://fault.localhost:$UPSTREAM_PORT"
     printf 'UPSTREAM_K8S=%q\nUPSTREAM_IMAGES_DIR=%q\nUPSTREAM_FILES_DIR=%q\n' "${K8S_VERSIONS[*]}" "$UPSTREAM_CACHE/images" "$(files_dir)"
-    for name in crane oras registry kubectl kubeadm hello; do
+    for name in crane oras registry kubectl kubeadm upstreamd hello; do
         printf '%s=%q\n' "${name^^}" "$(component_dir "$name")/$name"
     done | sed 's,/hello$,/hello-amd64,'
     for name in containerd ctr; do
