@@ -66,7 +66,7 @@ test_complete() {
 }
 
 test_rendered() {
-    complete cilium 3 --network cilium --with multus
+    complete cilium 3 --network cilium --with multus --runtime containerd-1.7,containerd-2.1
     part "the same lock: the same bytes, rendered again by helm from an empty cache"
     in_home env XDG_CACHE_HOME="$WORK/cold" "$PREFIX/bin/kpack" create --mirrors "$WORK/mirrors.yaml" --lock "$WORK/cilium.lock.json" --key "$KEY" \
         --output "$WORK/again.tar.zst" >"$WORK/out" 2>&1 || fail "create --lock: $(cat "$WORK/out")"
@@ -103,6 +103,7 @@ test_install() {
     "$SITE" up --node cp1=10.77.0.11 --node w1=10.77.0.12
     eval "$("$SITE" env)"
     write_inventory
+    sed -i 's/name: w1,/name: w1, runtime: containerd-2.1,/' "$(inventory)"
     printf 'security: {isolated: [vault]}\n' >>"$(inventory)"
     local node
     for node in cp1 w1; do
@@ -117,6 +118,7 @@ test_install() {
     BUNDLE=$WORK/cilium.tar.zst
     fetch_kubectl
     expect "nodes" "cp1=True w1=True" "$(ready_nodes)"
+    contains "w1's runtime" "$(kubectl get node w1 -o jsonpath='{.status.nodeInfo.containerRuntimeVersion}')" containerd://2.1
     part "the final verification says it: a policy denied and allowed, a second interface"
     contains "the screen" "$(cat "$WORK/install.out")" "NetworkPolicy denies and allows"
     expect "report: network policy" "true true" "$(jq -r '.checks[] | select(.name == "network policy") | "\(.ok) \(.enforced)"' "$WORK/$CLUSTER.state/report.json")"
@@ -197,6 +199,7 @@ END
     kubectl delete namespace open vault --timeout=120s
     seen isolated running
     seen second-interface running
+    seen networks-2.1 running
 }
 
 test_again() {
@@ -272,7 +275,7 @@ main() {
     else
         e2e_begin networks
         [[ $(id -u) == 0 ]] || fail "needs root"
-        prepare cilium,multus,calico
+        prepare cilium,multus,calico,runtimes
         test_rendered
         test_install
         test_told

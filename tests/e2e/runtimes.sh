@@ -3,7 +3,7 @@
 #
 # Runtimes: containerd 1.7 and 2.1 side by side, crictl and nerdctl as an operator types them, a registry of
 # the site with a password and a proxy that must not be asked, a restart, and another runtime on a node.
-# long: the control plane's runtime upward and downward, each run killed amid it.
+# long: Multus on Flannel; the control plane's runtime upward and downward, each run killed amid it.
 # Needs root. Run: tests/e2e/runtimes.sh [long]
 # shellcheck disable=SC2016 # single quotes: for the shells of the nodes
 set -euo pipefail
@@ -262,17 +262,40 @@ test_control_plane() {
     seen runtime-killed running
 }
 
+# Multus on Flannel: the final verification has tried it on one node, here it is tried on both.
+test_multus() {
+    local node
+    part "Multus on Flannel, with either containerd: a second interface"
+    expect "report" true "$(jq -r '.checks[] | select(.name == "second interface").ok' "$WORK/$CLUSTER.state/report.json")"
+    kubectl apply -f - >/dev/null <<'END'
+apiVersion: k8s.cni.cncf.io/v1
+kind: NetworkAttachmentDefinition
+metadata: {name: second}
+spec: {config: '{"cniVersion": "0.3.1", "type": "macvlan", "master": "eth0", "mode": "bridge", "ipam": {"type": "host-local", "subnet": "192.168.77.0/24"}}'}
+END
+    for node in cp1 w1; do
+        kubectl run "two-$node" --image="$IMAGE" --annotations=k8s.v1.cni.cncf.io/networks=second \
+            --overrides="{\"spec\":{\"nodeName\":\"$node\",\"automountServiceAccountToken\":false}}" >/dev/null
+        soon 90 runs "two-$node" || fail "two-$node: $(kubectl describe pod "two-$node" | tail -n 15)"
+        contains "interfaces on $node" "$(kubectl get pod "two-$node" -o json | jq -r '.metadata.annotations["k8s.v1.cni.cncf.io/network-status"]')" \
+            cbr0 net1 192.168.77.
+    done
+    kubectl delete pod two-cp1 two-w1 --now >/dev/null
+    seen multus-flannel running
+}
+
 e2e_begin runtimes
 part "a bundle with two runtimes"
+LONG=${1:-}
 shared_bundle # its key
-export UPSTREAM_WITH=runtimes
+export UPSTREAM_WITH=runtimes${LONG:+,multus}
 upstream_up
 "$UPSTREAM" up # what of the group is not served yet
 REGISTRY_PROGRAM=$REGISTRY
 HELLO_LAYOUT=$(printf '%s\n' "$UPSTREAM_IMAGES_DIR"/hello-* | sed -n 1p)
 "$UPSTREAM" release-file "$WORK/lab.yaml"
 kpack create --k8s v1.30 --release "$WORK/lab.yaml" --mirrors "$E2E/mirrors.yaml" --output "$WORK/k8s.tar.zst" --key "$KEY" \
-    --runtime containerd-1.7,containerd-2.1 >"$WORK/out" 2>&1 || fail "$(tail "$WORK/out")"
+    --runtime containerd-1.7,containerd-2.1 ${LONG:+--with multus} >"$WORK/out" 2>&1 || fail "$(tail "$WORK/out")"
 contains "inspect" "$(kpack inspect --key "$PUB" "$WORK/k8s.tar.zst")" "containerd-1.7" "containerd-2.1"
 BUNDLE=$WORK/k8s.tar.zst
 "$SITE" up --node cp1=10.77.0.11 --node w1=10.77.0.12
@@ -281,7 +304,8 @@ start_registry
 write_inventory containerd-2.1
 start_token_registry
 test_install
-if [[ ${1:-} == long ]]; then
+if [[ $LONG == long ]]; then
+    test_multus
     test_control_plane
 else
     test_operator
