@@ -146,10 +146,11 @@ static int await_pods(struct kp_site *site, struct kp_site_node *node, const str
         if (strcmp(now, pods->sums[i]) == 0)
             continue;
         kp_step_note(site, node, "%s starts anew", pods->names[i]);
+        // An API server is not ready without the member beside it; one may be away at a time.
         if (kp_static_pod_await(site, node, pods->names[i], pods->process[i],
                                 api || etcd ? 0 : CALM_S, err) < 0 ||
             (etcd && kp_etcd_await(site, node, ETCD_S, err) < 0) ||
-            (api && kp_endpoint_await(site, node, name, err) < 0))
+            ((api || etcd) && kp_endpoint_await(site, node, name, err) < 0))
             return kp_wrap(err, "%s with its new settings", pods->names[i]);
     }
     return 0;
