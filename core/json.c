@@ -51,6 +51,16 @@ char *kp_json_dump(const json_t *value, bool compact)
     return out;
 }
 
+bool kp_json_lists(const json_t *array, const char *text)
+{
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        const char *item = json_string_value(json_array_get(array, i));
+        if (item && strcmp(item, text) == 0)
+            return true;
+    }
+    return false;
+}
+
 void kp_json_print(const json_t *value)
 {
     kp_auto_free char *text = kp_json_dump(value, false);

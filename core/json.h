@@ -25,6 +25,8 @@ KP_CHECK int kp_json_parse(json_t **out, struct kp_slice text, size_t max, const
 /* Canonical dump: keys in insertion order, compact or indented by 2, a newline at the end. kp_free.
  */
 char *kp_json_dump(const json_t *value, bool compact);
+/* Whether one of the array's elements is that text; no array (NULL) has none. */
+bool kp_json_lists(const json_t *array, const char *text);
 /* stdout, indented; for --json. */
 void kp_json_print(const json_t *value);
 /* The one document of a command under --json, whatever its end: `value` (an object, borrowed, added

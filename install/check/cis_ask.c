@@ -4,8 +4,8 @@
 #include "install/etcd/etcd.h"
 #include "install/steps/common.h"
 #include "install/steps/encryption.h"
+#include "install/steps/proxy.h"
 #include "install/steps/secure.h"
-#include "manifests/yaml.h"
 
 #include <ctype.h>
 
@@ -170,26 +170,6 @@ static int ask_provider(struct kp_site *site, struct kp_site_node *node, json_t 
     return 0;
 }
 
-/* KubeProxyConfiguration out of its ConfigMap; nothing where another part does its work. */
-static int ask_proxy(struct kp_site *site, json_t **out, struct kp_err *err)
-{
-    static const char *const argv[] = {"get",         "configmap", "kube-proxy", "-n",
-                                       "kube-system", "-o",        "json",       NULL};
-    kp_auto_json map = NULL;
-    kp_auto(kp_yaml_document) document = NULL;
-    bool found;
-    if (kp_kube_json(site, &map, &found, argv, err) < 0)
-        return -1;
-    const char *text =
-        json_string_value(json_object_get(json_object_get(map, "data"), "config.conf"));
-    if (!text)
-        return 0;
-    if (kp_yaml_parse(&document, kp_slice_of(text), "kube-proxy's config.conf", err) < 0)
-        return -1;
-    kp_auto_free char *json = kp_yaml_json(kp_yaml_root(document));
-    return kp_json_parse(out, kp_slice_of(json), KP_YAML_MAX, "kube-proxy's config.conf", err);
-}
-
 /* --- all of it -------------------------------------------------------------------------------- */
 
 static int ask_node(struct kp_site *site, struct kp_site_node *node, json_t *kept, json_t *api,
@@ -223,7 +203,7 @@ static int ask_cluster(struct kp_site *site, json_t *store, struct kp_cis_node *
     if (ask_pods(site, &pods, err) < 0)
         return -1;
     json_object_set_new(store, "pods", pods);
-    if (ask_proxy(site, &proxy, err) < 0)
+    if (kp_proxy_config(site, &proxy, err) < 0)
         return -1;
     if (proxy)
         json_object_set_new(store, "proxy", proxy);

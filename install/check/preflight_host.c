@@ -56,19 +56,6 @@ void kp_rule_arch(const struct kp_look *look)
              "the bundle carries nothing for %s", arch);
 }
 
-static bool lists(const json_t *list, const char *word)
-{
-    size_t i;
-    json_t *item;
-    json_array_foreach(list, i, item)
-    {
-        const char *text = json_string_value(item);
-        if (text && strcmp(text, word) == 0)
-            return true;
-    }
-    return false;
-}
-
 static bool may_use_cgroup1(const struct kp_look *look)
 {
     const struct kp_inventory *inventory = look->site->inventory;
@@ -100,7 +87,7 @@ void kp_rule_cgroups(const struct kp_look *look)
     const json_t *controllers = json_object_get(cgroup, "controllers");
     check_cgroup_version(look, cgroup);
     for (size_t i = 0; i < KP_COUNT(needed); i++)
-        if (!lists(controllers, needed[i]))
+        if (!kp_json_lists(controllers, needed[i]))
             kp_found(look, KP_LEVEL_ERROR, "cgroups",
                      "switch it on by the kernel's command line (cgroup_enable=)",
                      "the cgroup controller %s is not there", needed[i]);

@@ -123,16 +123,6 @@ static bool is_settled(const json_t *csr)
            text_of(status, "certificate")[0];
 }
 
-static bool lists(const json_t *array, const char *text)
-{
-    for (size_t i = 0; i < json_array_size(array); i++) {
-        const char *item = json_string_value(json_array_get(array, i));
-        if (item && strcmp(item, text) == 0)
-            return true;
-    }
-    return false;
-}
-
 /* The node that asks, or NULL. */
 static const struct kp_approve_node *judge_requester(const struct kp_approve_list *list,
                                                      const json_t *spec,
@@ -145,7 +135,7 @@ static const struct kp_approve_node *judge_requester(const struct kp_approve_lis
         kp_starts_with(user, USER) ? find_node(list, user + strlen(USER)) : NULL;
     if (!kp_starts_with(user, USER))
         no(why, "it comes from %s, which is no node", shown);
-    else if (!lists(json_object_get(spec, "groups"), GROUP))
+    else if (!kp_json_lists(json_object_get(spec, "groups"), GROUP))
         no(why, "%s is not of the group " GROUP, shown);
     else if (!node)
         no(why, "%s is not a node of the inventory", shown);
@@ -168,7 +158,7 @@ static bool judge_usages(const json_t *usages, char why[KP_APPROVE_WHY_MAX])
         kp_approve_plain(shown, sizeof(shown), usage ? usage : "", usage ? strlen(usage) : 0);
         return no(why, "it is for \"%s\", which a serving certificate is not for", shown);
     }
-    if (!lists(usages, "digital signature") || !lists(usages, "server auth"))
+    if (!kp_json_lists(usages, "digital signature") || !kp_json_lists(usages, "server auth"))
         return no(why, "its usages are not digital signature and server auth");
     return true;
 }

@@ -228,16 +228,6 @@ bool kp_is_control_plane(const struct kp_site_node *node)
     return (node->node->roles & KP_ROLE_CONTROL_PLANE) != 0;
 }
 
-static bool lists(const json_t *array, const char *text)
-{
-    for (size_t i = 0; i < json_array_size(array); i++) {
-        const char *item = json_string_value(json_array_get(array, i));
-        if (item && strcmp(item, text) == 0)
-            return true;
-    }
-    return false;
-}
-
 int kp_recorded(struct kp_site *site, struct kp_site_node *node, const char *step, bool *begun,
                 bool *finished, struct kp_err *err)
 {
@@ -253,7 +243,7 @@ int kp_recorded(struct kp_site *site, struct kp_site_node *node, const char *ste
     json_decref(node->record);
     node->record = kp_steal(&record);
     *finished = json_object_get(json_object_get(node->record, "finished"), step) != NULL;
-    *begun = lists(json_object_get(node->record, "begun"), step);
+    *begun = kp_json_lists(json_object_get(node->record, "begun"), step);
     pthread_mutex_unlock(&site->lock);
     return 0;
 }
@@ -270,7 +260,7 @@ int kp_joined(struct kp_site *site, struct kp_site_node *node, bool *joined, str
 
 bool kp_was_begun(const struct kp_site_node *node, const char *step)
 {
-    return lists(json_object_get(node->record, "begun"), step);
+    return kp_json_lists(json_object_get(node->record, "begun"), step);
 }
 
 char *kp_endpoint(const struct kp_site *site)

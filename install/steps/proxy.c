@@ -110,8 +110,7 @@ static bool is_so(const struct kp_site *site, const json_t *config)
     return same && pods && strcmp(pods, inventory->kubernetes.pods) == 0 && strict == wanted;
 }
 
-/* *config NULL: there is none. */
-static int read_config(struct kp_site *site, json_t **config, struct kp_err *err)
+int kp_proxy_config(struct kp_site *site, json_t **config, struct kp_err *err)
 {
     static const char *const argv[] = {"get",         "configmap", "kube-proxy", "-n",
                                        "kube-system", "-o",        "json",       NULL};
@@ -167,7 +166,7 @@ int kp_proxy_apply(struct kp_site *site, struct kp_site_node *first, struct kp_e
         return -1;
     if (!made)
         return 0;
-    if (read_config(site, &config, err) < 0)
+    if (kp_proxy_config(site, &config, err) < 0)
         return -1;
     if (site->inventory->net.kube_proxy == KP_PROXY_NONE)
         return config ? take_away(site, first, err) : 0;

@@ -16,6 +16,9 @@ bool kp_wants_strict_arp(const struct kp_site *site);
 void kp_proxy_guards(struct kp_vars *vars, const struct kp_inventory *inventory);
 /* Takes the rules away that the kubelet's unit made of them. */
 KP_CHECK int kp_proxy_unguard(struct kp_site *site, struct kp_site_node *node, struct kp_err *err);
+/* KubeProxyConfiguration out of its ConfigMap; *config (json_decref) stays NULL where there is
+ * none. */
+KP_CHECK int kp_proxy_config(struct kp_site *site, json_t **config, struct kp_err *err);
 /* Of the addons: the cluster's configuration follows the inventory, kube-proxy is restarted. */
 KP_CHECK int kp_proxy_apply(struct kp_site *site, struct kp_site_node *first, struct kp_err *err);
 #define KP_PROXY_TRACE_MAX 8

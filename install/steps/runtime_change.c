@@ -29,22 +29,22 @@ static int has_unit(struct kp_site_node *node, enum kp_runtime_kind kind, bool *
     return 0;
 }
 
-static int ask_version(struct kp_site *site, struct kp_site_node *node, enum kp_runtime_kind kind,
-                       char *out, size_t size, struct kp_err *err)
+int kp_runtime_ask_program(struct kp_site *site, struct kp_site_node *node, const char *program,
+                           char out[KP_RUNTIME_TEXT_MAX], struct kp_err *err)
 {
-    const char *argv[] = {kp_runtime_place(kind)->program, "--version", NULL};
+    const char *argv[] = {program, "--version", NULL};
     kp_auto_free char *said = NULL;
     int status;
     bool there;
     *out = '\0';
-    if (kp_have_file(node, argv[0], &there, err) < 0)
+    if (kp_have_file(node, program, &there, err) < 0)
         return -1;
     if (!there)
         return 0;
     if (kp_ask(site, node, argv, 30, &status, &said, err) < 0)
         return -1;
     if (status == 0)
-        kp_runtime_version(out, size, said);
+        kp_runtime_version(out, KP_RUNTIME_TEXT_MAX, said);
     return 0;
 }
 
@@ -61,7 +61,8 @@ int kp_runtime_ask(struct kp_site *site, struct kp_site_node *node, struct kp_ru
             return -1;
         out->kind = kinds[i];
     }
-    return out->found ? ask_version(site, node, out->kind, out->version, sizeof(out->version), err)
+    return out->found ? kp_runtime_ask_program(site, node, kp_runtime_place(out->kind)->program,
+                                               out->version, err)
                       : 0;
 }
 

@@ -31,6 +31,11 @@ enum kp_runtime_difference kp_runtime_compare(const struct kp_runtime_now *now,
 /* Asks the node for its unit and its program's version. */
 KP_CHECK int kp_runtime_ask(struct kp_site *site, struct kp_site_node *node,
                             struct kp_runtime_now *out, struct kp_err *err);
+/* The version that the program at this path of the node says; "" where it is not there or does not
+ * say one. */
+KP_CHECK int kp_runtime_ask_program(struct kp_site *site, struct kp_site_node *node,
+                                    const char *program, char out[KP_RUNTIME_TEXT_MAX],
+                                    struct kp_err *err);
 /* Ends every pod of the node, static ones too, by the runtime that runs there (the kubelet must be
  * stopped); where it does not run, nothing is done. */
 KP_CHECK int kp_runtime_end_pods(struct kp_site *site, struct kp_site_node *node,

@@ -112,27 +112,6 @@ int kp_upgrade_kept(struct kp_site_node *node, char *from, char *to, bool *found
     return 0;
 }
 
-static int ask_kept_runtime(struct kp_site *site, struct kp_site_node *node,
-                            enum kp_runtime_kind kind, char *out, size_t size, struct kp_err *err)
-{
-    kp_auto_free char *program =
-        kp_asprintf(KP_KEPT_FOLDER "/root%s", kp_runtime_place(kind)->program);
-    const char *argv[] = {program, "--version", NULL};
-    kp_auto_free char *said = NULL;
-    int status;
-    bool there;
-    *out = '\0';
-    if (kp_have_file(node, program, &there, err) < 0)
-        return -1;
-    if (!there)
-        return 0;
-    if (kp_ask(site, node, argv, 30, &status, &said, err) < 0)
-        return -1;
-    if (status == 0)
-        kp_runtime_version(out, size, said);
-    return 0;
-}
-
 /* An older runtime cannot take over what a newer one has made. */
 static int end_newer_pods(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
@@ -142,7 +121,9 @@ static int end_newer_pods(struct kp_site *site, struct kp_site_node *node, struc
         return -1;
     if (!now.found)
         return 0;
-    if (ask_kept_runtime(site, node, now.kind, kept, sizeof(kept), err) < 0)
+    kp_auto_free char *program =
+        kp_asprintf(KP_KEPT_FOLDER "/root%s", kp_runtime_place(now.kind)->program);
+    if (kp_runtime_ask_program(site, node, program, kept, err) < 0)
         return -1;
     struct kp_runtime before = {.kind = now.kind, .version = kept};
     if (!kept[0] || kp_runtime_compare(&now, &before) != KP_RUNTIME_REPLACE)
