@@ -3,8 +3,9 @@
  * What kinstall and knode say to each other over the two byte streams of one SSH channel.
  *
  * Placing. The remote command is one fixed shell text (install/session/session_place.c). It prints
- * "kpack-place/1 <nonce> <uname -m>\n", reads "<digest> <size>\n", prints "kpack-have <nonce>\n",
- * or "kpack-need <nonce>\n" and takes <size> bytes of program, and runs knode with the nonce.
+ * "kpack-place/1 <nonce> <uname -m> <id -u> <where gzip is>\n", reads "<digest>\n", prints
+ * "kpack-have <nonce>\n", or "kpack-need <nonce>\n", reads "<size> <cat|gunzip>\n" and takes <size>
+ * bytes of program through that, and runs knode with the nonce.
  *
  * Hello. knode begins with "kpack-knode/1 <nonce>\n": magic, protocol version, and the nonce that
  * kinstall made up for this connection. What login scripts print before that is discarded, at most

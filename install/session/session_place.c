@@ -7,6 +7,7 @@
 #include "bundle/medium.h"
 #include "install/session/session_internal.h"
 
+#include "core/gzip.h"
 #include "core/interrupt.h"
 #include "core/text.h"
 #include "core/zst.h"
@@ -27,8 +28,8 @@
 /* Fixed; the nonce is its only argument. No single quote, exclamation mark or line end in it: csh
  * and fish must take it as sh does. head -c takes no byte more than it is told. */
 static const char place_script[] =
-    "umask 022; d=" FOLDER "; echo \"kpack-place/1 $1 $(uname -m) $(id -u)\"; "
-    "IFS=\" \" read -r h n || exit 90; f=$d/knode-$h; "
+    "umask 022; d=" FOLDER "; echo \"kpack-place/1 $1 $(uname -m) $(id -u) $(command -v gzip)\"; "
+    "IFS= read -r h || exit 90; f=$d/knode-$h; "
     "if [ \"$h\" = any ]; then f=$(ls -t \"$d\"/knode-* | head -n 1); "
     "[ -f \"$f\" ] && [ -O \"$f\" ] || { echo \"kpack-none $1\"; exit 93; }; "
     "echo \"kpack-have $1\"; "
@@ -36,8 +37,9 @@ static const char place_script[] =
     "-\" "
     "]; "
     "then echo \"kpack-have $1\"; "
-    "else echo \"kpack-need $1\"; "
-    "mkdir -p \"$d\" && t=$(mktemp \"$d/.knode.XXXXXX\") && head -c \"$n\" > \"$t\" && "
+    "else echo \"kpack-need $1\"; IFS=\" \" read -r n how || exit 90; "
+    "if [ \"$how\" = gunzip ]; then how=\"gzip -dc\"; else how=cat; fi; "
+    "mkdir -p \"$d\" && t=$(mktemp \"$d/.knode.XXXXXX\") && head -c \"$n\" | $how > \"$t\" && "
     "[ \"$(sha256sum < \"$t\")\" = \"$h  -\" ] && chmod 0755 \"$t\" && mv -f \"$t\" \"$f\" || "
     "{ echo \"kpack-failed $1\"; rm -f \"$t\"; exit 92; }; fi; "
     "exec \"$f\" serve \"$1\"";
@@ -293,13 +295,15 @@ static const char *arch_of(const char *machine)
     return NULL;
 }
 
-/* "x86_64 0": finds the arch and its knode. */
+/* "x86_64 0 /usr/bin/gzip": finds the arch and its knode. */
 static int choose_program(struct handshake *h, const char *words, const struct kp_file **out,
-                          struct kp_err *err)
+                          bool *gzip, struct kp_err *err)
 {
-    char machine[64], uid[16];
+    char machine[64], uid[16], program[8];
     const struct kp_ssh_target *t = h->target;
-    if (sscanf(words, "%63s %15s", machine, uid) != 2)
+    int n = sscanf(words, "%63s %15s %7s", machine, uid, program);
+    *gzip = n == 3;
+    if (n < 2)
         return kp_fail(err, KP_FAILED, "node %s: has neither uname nor id", t->node);
     if (strcmp(uid, "0") != 0) {
         kp_fail_as(err, KP_FAILED, "not_root", "node %s: %s is not root, and sudo is not asked for",
@@ -322,6 +326,21 @@ static int choose_program(struct handshake *h, const char *words, const struct k
     return 0;
 }
 
+/* Half of what a small bundle costs the admin host's line beyond itself would be knode, plain. */
+static int send_program(struct handshake *h, const struct kp_file *file, bool gzip,
+                        struct kp_err *err)
+{
+    kp_auto_value(kp_buf) program = KP_BUF(PROGRAM_MAX), packed = KP_BUF(PROGRAM_MAX);
+    if (load_program(h->session, file, &program, err) < 0 ||
+        (gzip && kp_gzip(kp_buf_slice(&program), &packed, err) < 0))
+        return -1;
+    const struct kp_buf *sent = gzip ? &packed : &program;
+    char line[64];
+    snprintf(line, sizeof(line), "%zu %s\n", sent->len, gzip ? "gunzip" : "cat");
+    return write_all(h, line, strlen(line), err) < 0 ? -1
+                                                     : write_all(h, sent->data, sent->len, err);
+}
+
 static int place(struct handshake *h, struct kp_err *err)
 {
     static const char *const first[] = {"kpack-place/1"},
@@ -330,15 +349,11 @@ static int place(struct handshake *h, struct kp_err *err)
     char rest[256], line[128];
     size_t which = 0;
     const struct kp_file *file = NULL;
-    kp_auto_value(kp_buf) program = KP_BUF(PROGRAM_MAX);
+    bool gzip = false;
     if (wait_for(h, first, 1, &which, rest, sizeof(rest), err) < 0 ||
-        choose_program(h, rest, &file, err) < 0)
+        choose_program(h, rest, &file, &gzip, err) < 0)
         return -1;
-    if (file)
-        snprintf(line, sizeof(line), "%s %llu\n", kp_digest_hex(&file->sha256).hex,
-                 (unsigned long long)file->size);
-    else
-        snprintf(line, sizeof(line), "any 0\n");
+    snprintf(line, sizeof(line), "%s\n", file ? kp_digest_hex(&file->sha256).hex : "any");
     h->deadline = kp_now() + PATIENCE;
     if (write_all(h, line, strlen(line), err) < 0 ||
         wait_for(h, second, KP_COUNT(second), &which, rest, sizeof(rest), err) < 0)
@@ -347,8 +362,7 @@ static int place(struct handshake *h, struct kp_err *err)
         kp_fail_as(err, KP_MISSING, "no_knode", "node %s: no knode is there", h->target->node);
         return kp_hint(err, "nothing was installed there yet, or it was reset; give --bundle");
     }
-    if (which == 1 && (load_program(h->session, file, &program, err) < 0 ||
-                       write_all(h, program.data, program.len, err) < 0))
+    if (which == 1 && send_program(h, file, gzip, err) < 0)
         return -1;
     h->deadline = kp_now() + (which == 1 ? SEND_PATIENCE : PATIENCE);
     if (wait_for(h, third, 2, &which, rest, sizeof(rest), err) < 0)

@@ -101,6 +101,10 @@ all() {
     rm /root/.bashrc
     echo damaged >>"$(ls /usr/local/libexec/kpack/knode-*)"
     drive again run true && ok "a damaged knode is replaced" || bad "a damaged knode is replaced"
+    echo damaged >>"$(ls /usr/local/libexec/kpack/knode-*)"
+    mount --bind /dev/null "$(realpath /usr/bin/gzip)"
+    drive plain run true && ok "knode goes to a node without gzip" || bad "knode goes to a node without gzip"
+    umount "$(realpath /usr/bin/gzip)"
 
     drive put put /opt/kpack-test/a/b.conf $'one\ntwo\n' 0640 + put /opt/kpack-test/a/b.conf $'one\ntwo\n' 0640 + \
         put /opt/kpack-test/a/b.conf $'one\nthree\n' 0600 + get /opt/kpack-test/a/b.conf + get /opt/kpack-test/none
