@@ -46,16 +46,18 @@ etcd_members() {
         awk -F', ' '{ print ($3 == "" ? "(" $2 ")" : $3) ($6 == "true" ? "(learner)" : "") }' | sort | paste -sd ' '
 }
 
-# One more object, that every later check wants to see again.
-write_down() {
-    WRITTEN=$((WRITTEN + 1))
-    kubectl create configmap "written-$WRITTEN" --from-literal="n=$WRITTEN" >/dev/null
+# The same on cp1, before any run has fetched a kubeconfig.
+kubectl_early() { "$SITE" run cp1 -- kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=10s "$@"; }
+
+# It may have been written where the answer was lost.
+written() { # KUBECTL NUMBER
+    "$1" create configmap "written-$2" --from-literal="n=$2" >/dev/null 2>&1 || "$1" get configmap "written-$2" >/dev/null 2>&1
 }
 
-# The same before any run has fetched a kubeconfig.
-write_down_early() {
+# One more object, that every later check wants to see again.
+write_down() { # [KUBECTL]
+    soon 60 written "${1:-kubectl}" "$((WRITTEN + 1))" || fail "the API server takes nothing: $("${1:-kubectl}" get nodes 2>&1)"
     WRITTEN=$((WRITTEN + 1))
-    "$SITE" run cp1 -- kubectl --kubeconfig /etc/kubernetes/admin.conf create configmap "written-$WRITTEN" --from-literal="n=$WRITTEN" >/dev/null
 }
 
 ready_as() { [[ $(ready_nodes 2>/dev/null) == "$1" ]] && no_unready_pods 2>/dev/null; }
@@ -91,7 +93,7 @@ test_disk_full() {
     contains "the run" "$(cat "$RUN_OUT")" "w2: " "images did not arrive" "no space left"
     say "$(grep -a -i 'no space left' "$RUN_OUT" | sed -n 1p | cut -c1-100)…"
     "$SITE" run w2 -- rm /var/lib/containerd/filler
-    write_down_early
+    write_down kubectl_early
     fetch_kubectl
     run_until_well
     expect_well cp1
@@ -179,21 +181,27 @@ test_power() {
     seen no-power running
 }
 
+# One that is there: "kill 0" would end this test.
+kill_mirror() {
+    "$SITE" run cp1 -- sh -c 'p=$(systemctl show -p MainPID --value kregistry); [ "$p" -gt 1 ] && kill -KILL "$p"'
+}
+
 # Pulled anew: the name is taken from the workers first.
 test_mirror() {
     part "the mirror's process is killed again and again while pods pull and start"
-    local image node i
+    local image node i started
     image=$(kpack list --key "$PUB" --json "$BUNDLE" | jq -r '[.. | .reference? // empty | select(contains("coredns"))][0]')
     for node in w1 w2; do "$SITE" run "$node" -- ctr -n k8s.io images rm --sync "$image" >/dev/null; done
-    kubectl create deployment many --replicas=6 --image="$image" >/dev/null
-    kubectl patch deployment many -p '{"spec":{"template":{"spec":{"containers":[{"name":"coredns","imagePullPolicy":"Always"}]}}}}' >/dev/null
+    kubectl create deployment many --replicas=6 --image="$image" >/dev/null 2>&1
+    kubectl patch deployment many -p '{"spec":{"template":{"spec":{"containers":[{"name":"coredns","imagePullPolicy":"Always"}]}}}}' >/dev/null 2>&1
     for ((i = 0; i < 8; i++)); do
-        "$SITE" run cp1 -- sh -c 'kill -KILL $(systemctl show -p MainPID --value kregistry)' || true
+        soon 30 kill_mirror || fail "the mirror does not come back"
         sleep 0.7
     done
     kubectl rollout status deployment/many --timeout=180s >/dev/null || fail "pods do not start: $(kubectl get pods -o wide)"
+    started=$("$SITE" run cp1 -- systemctl show -p NRestarts --value kregistry)
+    ((started >= 8)) || fail "the mirror was started $started times more"
     "$SITE" run cp1 -- systemctl is-active --quiet kregistry || fail "the mirror is not back"
-    say "kregistry was started $("$SITE" run cp1 -- systemctl show -p NRestarts --value kregistry) times more"
     kubectl delete deployment many >/dev/null
     expect_well cp1
     seen mirror-killed running
@@ -303,12 +311,14 @@ test_control() {
     soon 60 unit_is_active cp2 kpack-join.service || fail "no unit kpack-join: $(tail "$RUN_OUT")"
     sleep 1
     kill_run
+    write_down kubectl_early
     part "the first control plane loses its power while the third joins"
     start_run
     wait_noted event=begin step=kubeadm-join node=cp3
     expect "starts of kubeadm join on cp2" 1 "$(unit_starts cp2 kpack-join.service)"
     soon 60 unit_is_active cp3 kpack-join.service || fail "no unit kpack-join: $(tail "$RUN_OUT")"
     sleep 1
+    write_down kubectl_early
     "$SITE" poweroff cp1
     finish_run
     [[ $CODE != 0 ]] || fail "a run ended well without cp1: $(tail -n 20 "$RUN_OUT")"
@@ -332,6 +342,7 @@ test_lost() {
     good k remove w1 --yes
     start_run
     wait_noted event=begin step=kubeadm-join node=w1
+    write_down
     "$SITE" poweroff cp1
     finish_run
     say "that run ended with $CODE"
@@ -342,6 +353,7 @@ test_lost() {
     good k reset --node cp1 --yes
     good kinstall --bundle "$BUNDLE" -i "$(state_in)/hosts.yaml"
     expect_well cp1 cp2 cp3
+    seen lost-for-good running
     nothing_to_change
 }
 
