@@ -3,8 +3,9 @@
 #
 # Three control planes and two workers: a join of a control plane that fails is retried with the right
 # members of etcd; each control plane is powered off in turn and comes back; names are added to the API's
-# certificate. Needs root. Run: tests/e2e/ha.sh; with "returned" (long): one that was removed as dead comes
-# back with its old disk.
+# certificate. Needs root. Run: tests/e2e/ha.sh; with "external" (long): the same power cuts where etcd runs
+# beside Kubernetes, as a unit of each control plane; with "returned" (long): one that was removed as dead
+# comes back with its old disk.
 set -euo pipefail
 shopt -s inherit_errexit
 # shellcheck source=tests/lib/e2e.sh
@@ -25,7 +26,7 @@ kube() { kinstall kubectl -i "$WORK/hosts.yaml" -- --request-timeout=5s "$@" 2>/
 # Members of etcd as "cp1 cp2 cp3", asked on the node.
 members() {
     "$SITE" run "$1" -- /usr/local/bin/etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/kubernetes/pki/etcd/ca.crt \
-        --cert=/etc/kubernetes/pki/etcd/healthcheck-client.crt --key=/etc/kubernetes/pki/etcd/healthcheck-client.key member list 2>/dev/null
+        --cert=/etc/kubernetes/pki/apiserver-etcd-client.crt --key=/etc/kubernetes/pki/apiserver-etcd-client.key member list 2>/dev/null
 }
 
 member_names() { members "$1" | awk -F', ' '{ print $3 == "" ? "(" $2 ")" : $3 }' | sort | paste -sd ' '; }
@@ -68,6 +69,20 @@ test_failed_join() {
     expect "packets that left: $("$SITE" egress detail)" 0 "$("$SITE" egress)"
     apply >"$WORK/again.out" 2>&1 || fail "once more: $(tail -n 30 "$WORK/again.out")"
     contains "once more" "$(cat "$WORK/again.out")" "nothing had to be changed"
+}
+
+test_external() {
+    part "install with etcd as a unit of each control plane"
+    sed -i 's/roles: \[control-plane\]/roles: [control-plane, etcd]/' "$WORK/hosts.yaml"
+    apply >"$WORK/out" 2>&1 || fail "install: $(tail -n 30 "$WORK/out")"
+    expect "members of etcd" "cp1 cp2 cp3" "$(member_names cp1)"
+    for node in "${CONTROL[@]}"; do
+        "$SITE" run "$node" -- systemctl is-active --quiet etcd || fail "$node: no unit etcd"
+        ! "$SITE" run "$node" -- test -e /etc/kubernetes/manifests/etcd.yaml || fail "$node: kubeadm made its own etcd too"
+    done
+    soon 60 all_are_ready || fail "not ready: $(kube get nodes) $(kube get pods -A)"
+    apply >"$WORK/out" 2>&1 || fail "once more: $(tail -n 30 "$WORK/out")"
+    contains "once more" "$(cat "$WORK/out")" "nothing had to be changed"
 }
 
 all_are_ready() {
@@ -175,7 +190,12 @@ test_power() { # NODE
         soon 30 mirrors_as_placed "$node" || fail "on $node the order of the mirrors did not come back"
     done
     kube get configmap "without-$off" >/dev/null || fail "what was written is gone"
-    seen ha-power running
+}
+
+test_power_cuts() {
+    kinstall kubectl --bundle "$BUNDLE" -i "$WORK/hosts.yaml" -- version --client >/dev/null
+    test_addresses
+    for node in "${CONTROL[@]}"; do test_power "$node"; done
 }
 
 test_returned() {
@@ -215,14 +235,19 @@ done
 "$SITE" hosts-yaml --cluster "$CLUSTER" >"$WORK/hosts.yaml"
 kinstall trust add "$PUB"
 "$SITE" egress reset
-if [[ ${1:-} == returned ]]; then
-    test_returned
-else
-    test_failed_join
-    kinstall kubectl --bundle "$BUNDLE" -i "$WORK/hosts.yaml" -- version --client >/dev/null
-    test_addresses
-    for node in "${CONTROL[@]}"; do test_power "$node"; done
-fi
+case ${1:-} in
+    returned) test_returned ;;
+    external)
+        test_external
+        test_power_cuts
+        seen ha-power-external running
+        ;;
+    *)
+        test_failed_join
+        test_power_cuts
+        seen ha-power running
+        ;;
+esac
 part "no packet left the site"
 expect "packets that left: $("$SITE" egress detail)" 0 "$("$SITE" egress)"
 part end
