@@ -205,6 +205,7 @@ static int apply_files(struct kp_site *site, struct kp_site_node *node, struct k
 /* Its member may go only while the others are a quorum without it. */
 static int restart_etcd(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
+    static const struct kp_static_pod etcd = {"etcd", "/etc/kubernetes/pki/etcd/server.crt"};
     double until = kp_now() + ETCD_S;
     if (site->inventory->etcd.external)
         return 0;
@@ -215,22 +216,23 @@ static int restart_etcd(struct kp_site *site, struct kp_site_node *node, struct 
             return -1;
         nanosleep(&pause, NULL);
     }
-    if (kp_static_pod_restart(site, node, "etcd", err) < 0)
+    if (kp_static_pods_restart(site, node, &etcd, 1, err) < 0)
         return -1;
     return kp_etcd_await(site, node, ETCD_S, err);
 }
 
 static int restart_readers(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
-    static const char *const controllers[] = {"kube-controller-manager", "kube-scheduler"};
+    static const struct kp_static_pod api = {"kube-apiserver", "/etc/kubernetes/pki/apiserver.crt"};
+    static const struct kp_static_pod controllers[] = {
+        {"kube-controller-manager", "/etc/kubernetes/controller-manager.conf"},
+        {"kube-scheduler", "/etc/kubernetes/scheduler.conf"},
+    };
     kp_auto_free char *name = kp_inventory_endpoint_name(site->inventory);
-    if (restart_etcd(site, node, err) < 0 ||
-        kp_static_pod_restart(site, node, "kube-apiserver", err) < 0 ||
-        kp_endpoint_await(site, node, name, err) < 0)
+    if (restart_etcd(site, node, err) < 0 || kp_static_pods_restart(site, node, &api, 1, err) < 0 ||
+        kp_endpoint_await(site, node, name, err) < 0 ||
+        kp_static_pods_restart(site, node, controllers, KP_COUNT(controllers), err) < 0)
         return -1;
-    for (size_t i = 0; i < KP_COUNT(controllers); i++)
-        if (kp_static_pod_restart(site, node, controllers[i], err) < 0)
-            return -1;
     return kp_renew_kubelet(site, node, err);
 }
 

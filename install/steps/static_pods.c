@@ -5,9 +5,13 @@
 #include "core/text.h"
 #include "install/steps/common.h"
 
+#include <assert.h>
 #include <time.h>
 
 #define STARTED_S 120.0
+#define LINGERS "kube-apiserver"
+#define LINGER_S 5.0
+#define PODS_MAX 4
 #define PAUSE_NS 500000000L
 
 int kp_static_pod_find(struct kp_site *site, struct kp_site_node *node, const char *name, char **id,
@@ -26,10 +30,19 @@ int kp_static_pod_find(struct kp_site *site, struct kp_site_node *node, const ch
     return 0;
 }
 
+static int end_process(struct kp_site *site, struct kp_site_node *node, const char *how,
+                       const char *id, struct kp_err *err)
+{
+    const char *argv[] = {"kill", how, id, NULL};
+    int status; // it may have ended by itself
+    return kp_ask(site, node, argv, 30, &status, NULL, err);
+}
+
 int kp_static_pod_await(struct kp_site *site, struct kp_site_node *node, const char *name,
                         const char *before, double calm, struct kp_err *err)
 {
-    double until = kp_now() + STARTED_S, since = 0;
+    double begun = kp_now(), until = begun + STARTED_S, since = 0;
+    bool lingers = strcmp(name, LINGERS) == 0;
     kp_auto_free char *seen = kp_strdup("");
     while (kp_now() < until) {
         char *now = NULL;
@@ -37,12 +50,15 @@ int kp_static_pod_await(struct kp_site *site, struct kp_site_node *node, const c
         if (kp_interrupt_check(err) < 0 || kp_static_pod_find(site, node, name, &now, err) < 0)
             return -1;
         bool other = now[0] && strcmp(now, before) != 0;
+        bool overdue = lingers && now[0] && !other && kp_now() - begun > LINGER_S;
         if (!other || strcmp(now, seen) != 0)
             since = kp_now();
         kp_free(seen);
         seen = now;
         if (other && kp_now() - since >= calm)
             return 0;
+        if (overdue && end_process(site, node, "-KILL", now, err) < 0)
+            return kp_wrap(err, "stop %s", name);
         nanosleep(&pause, NULL);
     }
     kp_fail_as(err, KP_FAILED, "not_started", "the kubelet did not start %s again in %.0f s", name,
@@ -50,18 +66,53 @@ int kp_static_pod_await(struct kp_site *site, struct kp_site_node *node, const c
     return kp_hint(err, "on %s: crictl ps -a; journalctl -u kubelet", node->node->name);
 }
 
-int kp_static_pod_restart(struct kp_site *site, struct kp_site_node *node, const char *name,
-                          struct kp_err *err)
+/* The process began behind the file: by the clock of the node, whose boot is known to the second.
+ */
+static int has_read(struct kp_site *site, struct kp_site_node *node, const char *id,
+                    const char *file, bool *out, struct kp_err *err)
 {
-    kp_auto_free char *before = NULL;
-    int status; // it may have ended by itself
-    kp_step_note(site, node, "restarting %s", name);
-    if (kp_static_pod_find(site, node, name, &before, err) < 0)
+    static const char script[] =
+        "b=$(sed -n 's/^btime //p' /proc/stat); s=$(sed 's/.*) //' \"/proc/$1/stat\" | cut -d' '"
+        " -f20); [ $((b + s / $(getconf CLK_TCK))) -gt $(($(stat -c %Y \"$2\") + 1)) ]";
+    const char *argv[] = {"/bin/sh", "-c", script, "sh", id, file, NULL};
+    int status;
+    if (kp_ask(site, node, argv, 30, &status, NULL, err) < 0)
         return -1;
-    const char *stop[] = {"kill", "-TERM", before, NULL};
-    if (before[0] && kp_ask(site, node, stop, 30, &status, NULL, err) < 0)
-        return kp_wrap(err, "stop %s", name);
-    return kp_static_pod_await(site, node, name, before, 0, err);
+    *out = status == 0;
+    return 0;
+}
+
+/* *due: it has ended, or is about to, and another one has to come. */
+static int begin_restart(struct kp_site *site, struct kp_site_node *node,
+                         const struct kp_static_pod *pod, char **before, bool *due,
+                         struct kp_err *err)
+{
+    bool read = false;
+    if (kp_static_pod_find(site, node, pod->name, before, err) < 0 ||
+        (**before && has_read(site, node, *before, pod->reads, &read, err) < 0))
+        return -1;
+    *due = !read;
+    if (read || !**before)
+        return 0;
+    kp_step_note(site, node, "restarting %s", pod->name);
+    return end_process(site, node, "-TERM", *before, err);
+}
+
+int kp_static_pods_restart(struct kp_site *site, struct kp_site_node *node,
+                           const struct kp_static_pod *pods, size_t count, struct kp_err *err)
+{
+    char *before[PODS_MAX] = {0};
+    bool due[PODS_MAX] = {0};
+    int result = 0;
+    assert(count <= PODS_MAX);
+    for (size_t i = 0; i < count && result == 0; i++)
+        result = begin_restart(site, node, &pods[i], &before[i], &due[i], err);
+    for (size_t i = 0; i < count && result == 0; i++)
+        if (due[i])
+            result = kp_static_pod_await(site, node, pods[i].name, before[i], 0, err);
+    for (size_t i = 0; i < count; i++)
+        kp_free(before[i]);
+    return result;
 }
 
 int kp_static_pod_anew(struct kp_site *site, struct kp_site_node *node, const char *name,
