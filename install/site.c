@@ -34,15 +34,27 @@ struct kp_open_site {
     char **urls;
     const struct kp_site_options *options;
     struct kp_policy_outcome policy;
+    const struct kp_err *err; /* the command's */
     int flags;
     double verify_seconds;
     char signers[SIGNERS_MAX];
 };
 
+/* A run that was refused or failed before its first step has an end too: only one that was killed
+ * has none. */
+static void end_audit(struct kp_open_site *open)
+{
+    struct kp_err ignored = KP_ERR_INIT;
+    const char *failed = open->err->code ? open->err->message : NULL;
+    if (open->audit)
+        (void)!kp_audit_log_end(open->audit, failed, &ignored);
+}
+
 void kp_open_site_free(struct kp_open_site *open)
 {
     if (!open)
         return;
+    end_audit(open);
     for (size_t i = 0; i < open->site.node_count; i++) {
         struct kp_site_node *node = &open->site.nodes[i];
         kp_session_free(node->session);
@@ -327,6 +339,7 @@ int kp_site_open(struct kp_open_site **out, const struct kp_site_options *option
     kp_auto(kp_open_site) open = kp_alloc(sizeof(*open));
     pthread_mutex_init(&open->site.lock, NULL);
     open->options = options;
+    open->err = err;
     open->flags = flags;
     open->screen =
         kp_screen_new(options->quiet || options->json ? KP_SCREEN_QUIET : KP_SCREEN_AUTO);

@@ -84,7 +84,8 @@ enum {
 };
 struct kp_open_site; /* owns everything that a kp_site borrows */
 /* Loads, verifies (with progress; a line on the screen), takes the state folder's lock. No
- * connection. */
+ * connection. err is the command's own and outlives *out: what it says when that is freed is the
+ * end of a run that nobody has ended, in the audit log. */
 KP_CHECK int kp_site_open(struct kp_open_site **out, const struct kp_site_options *options,
                           int flags, struct kp_err *err);
 void kp_open_site_free(struct kp_open_site *open); /* closes the sessions, releases the locks */

@@ -119,6 +119,27 @@ size_t kp_site_failed(const struct kp_site *site)
     return n;
 }
 
+static int fail_unasked(const struct kp_site_node *node, struct kp_err *err)
+{
+    if (node->failed)
+        *err = node->failure;
+    else
+        kp_session_why_lost(node->session, err);
+    return kp_wrap(err, "%s cannot be reached", node->node->name);
+}
+
+int kp_site_all_asked(const struct kp_site *site, unsigned roles, const struct kp_site_node *except,
+                      struct kp_err *err)
+{
+    for (size_t i = 0; i < site->node_count; i++) {
+        const struct kp_site_node *node = &site->nodes[i];
+        bool counts = node != except && (node->node->roles & roles);
+        if (counts && (!node->session || kp_session_lost(node->session)))
+            return fail_unasked(node, err);
+    }
+    return 0;
+}
+
 static bool any_failed(const struct kp_site *site)
 {
     return kp_site_failed(site) > 0;

@@ -118,6 +118,11 @@ struct kp_step {
 };
 /* How many nodes' lines have stopped. */
 size_t kp_site_failed(const struct kp_site *site);
+/* For where something was found on no node of these roles: -1 and the reason where one of them, not
+ * `except` (may be NULL), could not be asked at all: it was never reached, or its connection was
+ * lost meanwhile. */
+KP_CHECK int kp_site_all_asked(const struct kp_site *site, unsigned roles,
+                               const struct kp_site_node *except, struct kp_err *err);
 /* Counts and shows a change (plan), or notes it in the journal and the node's log (apply). what:
  * "write /etc/…". */
 void kp_step_changed(struct kp_site *site, struct kp_site_node *node, const char *what,

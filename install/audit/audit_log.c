@@ -20,6 +20,7 @@ struct kp_audit_log {
     struct kp_chain *chain;
     struct kp_audit_book book; /* kept up to date */
     pthread_mutex_t lock;      /* guards chain and book */
+    bool ended;
 };
 
 void kp_audit_log_free(struct kp_audit_log *log)
@@ -295,6 +296,9 @@ int kp_audit_log_keep_head(struct kp_audit_log *log, struct kp_err *err)
 
 int kp_audit_log_end(struct kp_audit_log *log, const char *failed, struct kp_err *err)
 {
+    if (log->ended)
+        return 0;
+    log->ended = true;
     json_t *members =
         json_pack("{s:s, s:s*}", "result", failed ? "stopped" : "done", "text", failed);
     if (!members) // a command's words that are not UTF-8

@@ -67,7 +67,8 @@ KP_CHECK int kp_audit_log_tell(struct kp_audit_log *log, struct kp_session *sess
  */
 KP_CHECK int kp_audit_log_seen(struct kp_audit_log *log, const char *node, const json_t *files,
                                struct kp_err *err);
-/* The "end" of this run, and audit.head. failed: why it stopped, or NULL. */
+/* The "end" of this run, and audit.head; the first word of its end stands. failed: why it stopped,
+ * or NULL. */
 KP_CHECK int kp_audit_log_end(struct kp_audit_log *log, const char *failed, struct kp_err *err);
 /* audit.head. */
 KP_CHECK int kp_audit_log_keep_head(struct kp_audit_log *log, struct kp_err *err);

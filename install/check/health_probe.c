@@ -57,9 +57,8 @@ int kp_health_endpoint(struct kp_health *health, struct kp_site *site, struct kp
     kp_auto_free char *endpoint = kp_endpoint(site);
     kp_auto_free char *url = kp_asprintf("https://%s/readyz", endpoint);
     kp_auto_free json_t **per_node = kp_alloc_array(kp_members(site), sizeof(json_t *));
-    bool found;
-    if (kp_session_get(kp_first(site)->session, "/etc/kubernetes/pki/ca.crt", &ca, &found, err) < 0)
-        return -1;
+    if (kp_session_get(kp_first(site)->session, "/etc/kubernetes/pki/ca.crt", &ca, NULL, err) < 0)
+        return kp_wrap(err, "read the cluster's CA");
     kp_auto_json question = json_pack("{s:s, s:s}", "https", url, "ca", kp_buf_slice(&ca).ptr);
     struct asking_api asking = {site, question, per_node};
     json_t *failures = json_array();

@@ -279,31 +279,57 @@ int kp_etcd_ask_status(struct kp_site *site, struct kp_site_node *node, struct k
     return kp_etcd_read_status(out, answer, err);
 }
 
+/* *asked: how many could be. */
+static struct kp_site_node *look_for_hand(struct kp_site *site, const struct kp_site_node *except,
+                                          size_t *asked)
+{
+    *asked = 0;
+    for (size_t i = 0; i < site->node_count; i++) {
+        struct kp_site_node *node = &site->nodes[i];
+        struct kp_err ignored = KP_ERR_INIT;
+        bool healthy = false;
+        if (node == except || node->failed || !node->session || kp_session_lost(node->session) ||
+            !kp_etcd_carries(site->inventory, node->node))
+            continue;
+        if (kp_etcd_is_healthy(site, node, &healthy, &ignored) == 0 && healthy)
+            return node;
+        *asked += !kp_session_lost(node->session);
+    }
+    return NULL;
+}
+
 int kp_etcd_hand(struct kp_site *site, const struct kp_site_node *except, double seconds,
                  struct kp_site_node **out, struct kp_err *err)
 {
     double until = kp_now() + seconds;
-    *out = NULL;
     for (;;) {
-        for (size_t i = 0; i < site->node_count; i++) {
-            struct kp_site_node *node = &site->nodes[i];
-            struct kp_err ignored = KP_ERR_INIT;
-            bool healthy = false;
-            if (node == except || node->failed || !node->session ||
-                !kp_etcd_carries(site->inventory, node->node))
-                continue;
-            if (kp_etcd_is_healthy(site, node, &healthy, &ignored) == 0 && healthy) {
-                *out = node;
-                return 0;
-            }
-        }
-        if (kp_now() > until)
+        size_t asked;
+        *out = look_for_hand(site, except, &asked);
+        if (*out || !asked || kp_now() > until)
             return 0;
         if (kp_interrupt_check(err) < 0)
             return -1;
         struct timespec pause = {.tv_nsec = PAUSE_NS};
         nanosleep(&pause, NULL);
     }
+}
+
+int kp_etcd_need_hand(struct kp_site *site, const struct kp_site_node *except, double seconds,
+                      struct kp_site_node **out, struct kp_err *err)
+{
+    unsigned roles = site->inventory->etcd.external ? KP_ROLE_ETCD : KP_ROLE_CONTROL_PLANE;
+    const char *which = except ? "no other member" : "no member";
+    if (kp_etcd_hand(site, except, seconds, out, err) < 0)
+        return -1;
+    if (*out)
+        return 0;
+    if (kp_site_all_asked(site, roles, except, err) < 0)
+        return kp_wrap(err, "%s of etcd answers with a quorum", which);
+    kp_fail_as(err, KP_FAILED, "etcd_unhealthy", "%s of etcd answers with a quorum", which);
+    return kp_hint(err,
+                   "kinstall etcd status -i %s; with the quorum lost for good: kinstall etcd "
+                   "restore SNAPSHOT",
+                   site->inventory->path);
 }
 
 const struct kp_etcd_member *kp_etcd_find(const struct kp_etcd_members *members,

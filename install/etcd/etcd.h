@@ -73,6 +73,10 @@ KP_CHECK int kp_etcd_ask_status(struct kp_site *site, struct kp_site_node *node,
  * within the time. */
 KP_CHECK int kp_etcd_hand(struct kp_site *site, const struct kp_site_node *except, double seconds,
                           struct kp_site_node **out, struct kp_err *err);
+/* The same where there has to be one: else that is the error, with the reason where a node that
+ * carries a member could not be asked. */
+KP_CHECK int kp_etcd_need_hand(struct kp_site *site, const struct kp_site_node *except,
+                               double seconds, struct kp_site_node **out, struct kp_err *err);
 /* By name, or by the node's address where it never started; NULL where it is not a member. */
 const struct kp_etcd_member *kp_etcd_find(const struct kp_etcd_members *members,
                                           const struct kp_node *node);

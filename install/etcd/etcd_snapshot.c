@@ -94,8 +94,9 @@ int kp_etcd_identity(struct kp_site *site, char out[65], struct kp_err *err)
         snprintf(out, 65, "%s", kp_digest_hex(&hash).hex);
         return 0;
     }
-    return kp_fail_as(err, KP_MISSING, "no_ca",
-                      "no control plane that can be reached has " CA_FILE);
+    if (kp_site_all_asked(site, KP_ROLE_CONTROL_PLANE, NULL, err) < 0)
+        return -1;
+    return kp_fail_as(err, KP_MISSING, "no_ca", "no control plane has " CA_FILE);
 }
 
 int kp_etcd_snapshot_judge(struct kp_site *site, struct kp_site_node *node, const char *path,
@@ -126,12 +127,8 @@ int kp_etcd_snapshot_judge(struct kp_site *site, struct kp_site_node *node, cons
 static int find_leader(struct kp_site *site, struct kp_site_node **out,
                        struct kp_etcd_status *status, struct kp_err *err)
 {
-    if (kp_etcd_hand(site, NULL, LIVE_S, out, err) < 0)
+    if (kp_etcd_need_hand(site, NULL, LIVE_S, out, err) < 0)
         return -1;
-    if (!*out) {
-        kp_fail_as(err, KP_FAILED, "etcd_unhealthy", "no member of etcd answers with a quorum");
-        return kp_hint(err, "kinstall etcd status -i %s", site->inventory->path);
-    }
     for (size_t i = 0; i < site->node_count; i++) {
         struct kp_site_node *node = &site->nodes[i];
         struct kp_err ignored = KP_ERR_INIT;

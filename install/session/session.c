@@ -473,6 +473,14 @@ bool kp_session_lost(const struct kp_session *session)
     return lost;
 }
 
+int kp_session_why_lost(struct kp_session *s, struct kp_err *err)
+{
+    pthread_mutex_lock(&s->lock);
+    struct kp_err why = s->failure;
+    pthread_mutex_unlock(&s->lock);
+    return lost_error(s, &why, err);
+}
+
 static int begin_pending(struct kp_session *s, struct kp_pending *p, struct kp_err *err)
 {
     int result = 0;

@@ -51,6 +51,8 @@ KP_DEFINE_AUTO(kp_session);
 const char *kp_session_node(const struct kp_session *session);
 const char *kp_session_arch(const struct kp_session *session); /* "amd64" */
 bool kp_session_lost(const struct kp_session *session);
+/* Of one that is lost: the error that its calls end with. Returns -1. */
+int kp_session_why_lost(struct kp_session *session, struct kp_err *err);
 /* Begins again where it is lost, once nobody is left in a call on it. Any thread: of several that
  * come at once one connects, the others get what came of it. The node lock is taken again. */
 KP_CHECK int kp_session_reconnect(struct kp_session *session, struct kp_err *err);
@@ -103,7 +105,8 @@ KP_CHECK int kp_session_put_owned(struct kp_session *session, const char *path,
                                   int flags, struct kp_change *out, struct kp_err *err);
 KP_CHECK int kp_session_remove(struct kp_session *session, const char *path, int flags,
                                struct kp_change *out, struct kp_err *err);
-/* Reads a file of at most max bytes; *found false where it is not there. */
+/* Reads a file of at most max bytes; *found false where it is not there. found NULL: it has to be
+ * there, else that is the error ("no_file"). */
 KP_CHECK int kp_session_get(struct kp_session *session, const char *path, struct kp_buf *out,
                             bool *found, struct kp_err *err);
 /* Places a signed file of the manifest. From the mirrors (https URLs, ca) when given, else sent

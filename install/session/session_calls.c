@@ -264,10 +264,14 @@ int kp_session_get(struct kp_session *s, const char *path, struct kp_buf *out, b
     size_t before = out->len;
     if (kp_session_call(s, request, &call, &result, err) < 0)
         return -1;
-    *found = json_is_true(json_object_get(result, "found"));
-    if (*found &&
+    bool there = json_is_true(json_object_get(result, "found"));
+    if (there &&
         (json_int_t)(out->len - before) != json_integer_value(json_object_get(result, "size")))
         return bad_answer(s, err);
+    if (!there && !found)
+        return kp_fail_as(err, KP_MISSING, "no_file", "node %s: %s is gone", s->target.node, path);
+    if (found)
+        *found = there;
     return 0;
 }
 

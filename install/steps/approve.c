@@ -183,8 +183,8 @@ static int serves(struct kp_site_node *node, bool *well, char *why, size_t size,
         snprintf(why, size, "its kubelet has no certificate yet");
         return 0;
     }
-    if (kp_session_get(node->session, CA_FILE, &ca, &found, err) < 0 || !found)
-        return found ? -1 : kp_fail_as(err, KP_MISSING, "no_ca", CA_FILE " is gone");
+    if (kp_session_get(node->session, CA_FILE, &ca, NULL, err) < 0)
+        return kp_wrap(err, "read the cluster's CA");
     kp_auto_free char *host = kp_network_url_host(node->node->address);
     kp_auto_free char *target = kp_asprintf("%s:%d", host, KUBELET_PORT);
     kp_auto_json question = json_pack("{s:s, s:s}", "tls", target, "ca", kp_buf_slice(&ca).ptr);

@@ -256,6 +256,8 @@ static int apply_member(struct kp_site *site, struct kp_site_node *node, struct 
     if (listed && (!there || first))
         return kp_etcd_await(site, node, START_S, err);
     if (!hand) {
+        if (kp_site_all_asked(site, KP_ROLE_ETCD, node, err) < 0)
+            return -1;
         kp_fail_as(err, KP_FAILED, "etcd_unhealthy",
                    "etcd exists, but none of its members answers with a quorum");
         return kp_hint(err, "kinstall etcd status; with the quorum lost for good: kinstall etcd "
@@ -320,12 +322,8 @@ static int apply_client(struct kp_site *site, struct kp_site_node *node, struct 
     struct kp_site_node *hand = NULL;
     if (!site->inventory->etcd.external)
         return 0;
-    if (!site->dry_run && kp_etcd_hand(site, NULL, HAND_S, &hand, err) < 0)
+    if (!site->dry_run && kp_etcd_need_hand(site, NULL, HAND_S, &hand, err) < 0)
         return -1;
-    if (!site->dry_run && !hand) {
-        kp_fail_as(err, KP_FAILED, "etcd_unhealthy", "no member of etcd answers with a quorum");
-        return kp_hint(err, "kinstall etcd status; on the etcd nodes: journalctl -u etcd");
-    }
     return kp_etcd_place_client(site, node, NULL, err);
 }
 
@@ -342,12 +340,8 @@ int kp_etcd_before_init(struct kp_site *site, bool begun, struct kp_err *err)
     kp_auto_free char *keys = NULL;
     if (!site->inventory->etcd.external)
         return 0;
-    if (kp_etcd_hand(site, NULL, HAND_S, &hand, err) < 0)
-        return -1;
-    if (!hand)
-        return kp_fail_as(err, KP_FAILED, "etcd_unhealthy",
-                          "no member of etcd answers with a quorum");
-    if (kp_etcd_ctl(site, hand, look, 20, NULL, &keys, err) < 0)
+    if (kp_etcd_need_hand(site, NULL, HAND_S, &hand, err) < 0 ||
+        kp_etcd_ctl(site, hand, look, 20, NULL, &keys, err) < 0)
         return -1;
     if (kp_slice_trim(kp_slice_of(keys)).len == 0)
         return 0;

@@ -12,14 +12,11 @@ int kp_prove_kubeconfig(struct kp_site *site, struct kp_site_node *node, struct 
     kp_auto_value(kp_buf) admin = KP_BUF_SECRET(KUBECONFIG_MAX);
     kp_auto_free char *path = kp_path_join(site->state_folder, "kubeconfig"), *old = NULL;
     struct kp_err ignored;
-    bool found;
     size_t len;
     if (site->dry_run)
         return 0;
-    if (kp_session_get(node->session, KP_ADMIN_CONF, &admin, &found, err) < 0)
-        return kp_wrap(err, "read " KP_ADMIN_CONF);
-    if (!found)
-        return kp_fail_as(err, KP_MISSING, "half_gone", KP_ADMIN_CONF " is gone");
+    if (kp_session_get(node->session, KP_ADMIN_CONF, &admin, NULL, err) < 0)
+        return kp_wrap(err, "read the admin's kubeconfig");
     admin.secret = true;
     char *text = NULL;
     int result = 0;

@@ -86,19 +86,22 @@ static int make_encryption(char **out, struct kp_err *err)
     return kp_encryption_render(out, &keys, err);
 }
 
-/* What a control plane has, where this host has nothing: another admin host takes over. */
+/* What a control plane has, where this host has nothing: another admin host takes over. One that
+ * cannot be asked may be the one that has it: without its key the Secrets of a cluster are lost. */
 static int fetch_encryption(struct kp_site *site, char **out, struct kp_err *err)
 {
     for (size_t i = 0; i < site->node_count && !*out; i++) {
         kp_auto_value(kp_buf) text = KP_BUF_SECRET(KP_ENCRYPTION_MAX);
         bool found;
-        if (!kp_is_control_plane(&site->nodes[i]) || site->nodes[i].failed)
+        if (!kp_is_control_plane(&site->nodes[i]) || !site->nodes[i].session)
             continue;
         if (kp_session_get(site->nodes[i].session, KP_ENCRYPTION_FILE, &text, &found, err) < 0)
             return kp_wrap(err, "%s: read " KP_ENCRYPTION_FILE, site->nodes[i].node->name);
         if (found && text.len)
             *out = kp_strndup(text.data, text.len);
     }
+    if (!*out && kp_site_all_asked(site, KP_ROLE_CONTROL_PLANE, NULL, err) < 0)
+        return kp_wrap(err, "the keys of Secrets are not in %s", site->state_folder);
     return 0;
 }
 

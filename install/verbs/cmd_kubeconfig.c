@@ -2,6 +2,7 @@
 #include "core/base64.h"
 #include "core/file.h"
 #include "core/text.h"
+#include "install/audit/audit_log.h"
 #include "install/verbs/cmd.h"
 #include "install/journal.h"
 #include "install/pki/pki_request.h"
@@ -184,7 +185,8 @@ static int run_kubeconfig(void *user, int argc, char **argv, struct kp_err *err)
     kp_auto_free char *text = kp_asprintf("%s as %s for %llu h", options->user, group,
                                           (unsigned long long)options->hours);
     if (get_certificate(site, options, request.request, &certificate, err) < 0 ||
-        write_kubeconfig(site, options, path, certificate, request.key, err) < 0)
+        write_kubeconfig(site, options, path, certificate, request.key, err) < 0 ||
+        kp_audit_log_end(site->audit, NULL, err) < 0)
         return -1;
     kp_journal_note(site->journal, "kubeconfig", NULL, NULL, text);
     if (options->site.json) {

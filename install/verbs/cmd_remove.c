@@ -118,14 +118,8 @@ static int look_at_etcd(const struct removal *r, struct kp_site_node **hand,
 {
     size_t healthy = 0, voters = 0;
     bool its = false;
-    if (kp_etcd_hand(r->site, r->node, HAND_S, hand, err) < 0)
-        return -1;
-    if (!*hand) {
-        kp_fail_as(err, KP_FAILED, "etcd_unhealthy", "no other member of etcd sees a quorum");
-        return kp_hint(err, "kinstall etcd status; with the quorum lost for good: kinstall etcd "
-                            "restore SNAPSHOT");
-    }
-    if (kp_etcd_list(r->site, *hand, members, err) < 0)
+    if (kp_etcd_need_hand(r->site, r->node, HAND_S, hand, err) < 0 ||
+        kp_etcd_list(r->site, *hand, members, err) < 0)
         return -1;
     const struct kp_etcd_member *mine = kp_etcd_find(members, r->node->node);
     for (size_t i = 0; i < members->count; i++)
@@ -240,9 +234,12 @@ static int check(struct removal *r, const char *name, struct kp_err *err)
         return -1;
     kp_site_choose_first(r->open, name);
     r->node = find(r->site, name);
-    if (kp_first(r->site) == r->node || kp_first(r->site)->failed)
+    if (kp_first(r->site) == r->node || kp_first(r->site)->failed) {
+        if (kp_site_all_asked(r->site, KP_ROLE_CONTROL_PLANE, r->node, err) < 0)
+            return -1;
         return kp_fail_as(err, KP_FAILED, "no_control_plane",
-                          "no other control plane can be reached that is in the cluster");
+                          "no other control plane is in the cluster");
+    }
     if (carries(r->site, r->node->node) && look_at_etcd(r, &hand, &members, err) < 0)
         return -1;
     return 0;

@@ -83,11 +83,15 @@ static void print_objects(const struct kp_record *record)
            record->count == 1 ? "" : "s");
 }
 
-static int bring_back(struct kp_site *site, struct kp_records *records, struct kp_record *record,
-                      struct kp_err *err)
+static int bring_back(struct kp_open_site *open, struct kp_records *records,
+                      struct kp_record *record, struct kp_err *err)
 {
+    struct kp_site *site = kp_site_of(open);
     record->removed = NULL;
-    if (kp_records_store(records, site, err) < 0)
+    if (kp_site_lock_nodes(open, err) < 0)
+        return -1;
+    kp_journal_note(site->journal, "remove-addon", NULL, NULL, "undo");
+    if (kp_records_store(records, site, err) < 0 || kp_audit_log_end(site->audit, NULL, err) < 0)
         return -1;
     printf("%s may come back; now: kinstall apply with its bundle\n", record->name);
     return 0;
@@ -161,7 +165,7 @@ static int run_remove_addon(void *user, int argc, char **argv, struct kp_err *er
         return 0;
     }
     if (options->undo)
-        return bring_back(site, records, record, err);
+        return bring_back(open, records, record, err);
     if (record->removed && !record->count) {
         printf("%s was removed %s; nothing had to be changed\n", record->name, record->removed);
         return 0;
