@@ -8,8 +8,12 @@ set -euo pipefail
 shopt -s inherit_errexit
 # shellcheck source=tests/lib/e2e.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/e2e.sh"
+# shellcheck source=tests/lib/runs.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/runs.sh"
 
 CLUSTER=addons
+# shellcheck disable=SC2034 # for tests/lib/runs.sh
+NODES=(cp1 w1)
 STATE='' CERT_MANAGER=''
 
 write_inventory() {
@@ -287,7 +291,7 @@ test_newer() {
 }
 
 test_remove() {
-    part "remove-addon takes what was applied, and not what somebody put beside it"
+    part "remove-addon takes what was applied, and not what somebody put beside it; every SSH connection is cut amid one, and amid --undo"
     local cmd=(kinstall remove-addon -i "$WORK/hosts.yaml" --key "$PUB")
     kubectl -n own create configmap mine >/dev/null
     refused 2 "${cmd[@]}" --yes nosuch
@@ -298,7 +302,9 @@ test_remove() {
     missing crd shelves.example.com || fail "the kind is still there"
     kubectl -n own get configmap mine >/dev/null || fail "somebody's ConfigMap went with it"
     kubectl -n metallb-system delete ipaddresspool/site l2advertisement/site >/dev/null # else its kinds would stay
-    for name in shop metallb metrics-server local-path gateway-api; do
+    cut_amid event=remove-addon remove-addon -i "$WORK/hosts.yaml" --key "$PUB" --yes metallb
+    [[ $CUT_SAID$(cat "$RUN_OUT") != *stays\ \ * ]] || fail "metallb: $CUT_SAID $(cat "$RUN_OUT")"
+    for name in shop metrics-server local-path gateway-api; do
         refused 0 "${cmd[@]}" --yes "$name"
         [[ $OUTPUT != *stays\ \ * ]] || fail "$name: $OUTPUT"
     done
@@ -309,7 +315,7 @@ test_remove() {
     part "they stay away until somebody says otherwise"
     install || fail "after removal: $(tail -n 40 "$WORK/out")"
     contains "stays away" "$(cat "$WORK/out")" "gateway-api stays away" "nothing had to be changed"
-    refused 0 "${cmd[@]}" --undo gateway-api
+    cut_amid 0.7 remove-addon -i "$WORK/hosts.yaml" --key "$PUB" --undo gateway-api
     install || fail "after undo: $(tail -n 40 "$WORK/out")"
     kubectl get crd httproutes.gateway.networking.k8s.io >/dev/null || fail "gateway-api did not come back"
     seen remove-addon running
@@ -318,8 +324,7 @@ test_remove() {
 e2e_begin addons
 UPSTREAM_WITH=${UPSTREAM_WITH:+$UPSTREAM_WITH,}metrics-server,local-path,gateway-api,metallb,cert-manager,helm
 export UPSTREAM_WITH
-"$UPSTREAM" up # also where it runs: it adds the groups
-eval "$("$UPSTREAM" env)"
+upstream_up
 E2E=$WORK BUNDLE=$WORK/k8s.tar.zst # a release file with the groups, and a bundle of its own
 "$UPSTREAM" release-file "$E2E/lab.yaml"
 "$UPSTREAM" mirrors-file "$E2E/mirrors.yaml"

@@ -270,6 +270,7 @@ test_acknowledge() {
     refused 2 with_all audit acknowledge --yes
     contains "no reason" "$OUTPUT" --reason
     refused 2 with_all audit acknowledge --reason "the disk of the admin host died"
+    expect "the end of a run that was refused" stopped "$(grep -a '"type":"end"' "$(log)" | tail -n 1 | jq -r .result)"
     contains "not confirmed" "$OUTPUT" --yes
     refused 1 with_all audit --nodes
     with_all audit acknowledge --reason "the disk of the admin host died" --yes >"$WORK/out" 2>&1 || fail "$(tail -n 30 "$WORK/out")"

@@ -9,6 +9,8 @@ set -euo pipefail
 shopt -s inherit_errexit
 # shellcheck source=tests/lib/e2e.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/e2e.sh"
+# shellcheck source=tests/lib/runs.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/runs.sh"
 
 CLUSTER=papers
 CONTROL=(cp1 cp2 cp3)
@@ -108,12 +110,12 @@ test_killed() {
 }
 
 test_kubelets() {
-    part "--days 366: kubelets too, and their keys stay where they are made"
+    part "--days 366: kubelets too, and their keys stay where they are made; every SSH connection is cut amid it"
     local node tokens
     declare -A before serving
     tokens=$(kubectl get secret -n kube-system -o name | grep bootstrap-token || true) # of kubeadm's upload-certs
     for node in "${NODES[@]}"; do before[$node]=$(kubelet_paper "$node") serving[$node]=$(serving_paper "$node"); done
-    good k certs renew --days 366
+    cut_amid "event=begin step=certs-restart node=cp2" certs renew --days 366 -i "$WORK/hosts.yaml"
     for node in "${NODES[@]}"; do
         [[ $(kubelet_paper "$node") != "${before[$node]}" ]] || fail "the kubelet of $node has its old certificate"
         [[ $(serving_paper "$node") != "${serving[$node]}" ]] || fail "the kubelet of $node serves with its old certificate"

@@ -16,7 +16,8 @@
 #   two runs at once     from this host; from another one with a copy of the state folder            resume.sh, faults.sh install
 #   the admin host       replaced by another one with the state folder's copy                        faults.sh install
 #   SSH cut              at each phase of an install, amid kubeadm, in the middle of each command    faults.sh commands
-#                        amid an upgrade                                                             upgrade.sh
+#                        amid an upgrade, a rollback; another runtime; remove-addon and its --undo   upgrade.sh, runtimes.sh, addons.sh
+#                        amid a renewal of several control planes' certificates                      certs.sh
 #
 # Needs root. Run: tests/e2e/faults.sh [install|commands|control|lost]
 # shellcheck disable=SC2016 # single quotes: for the shells of the nodes
@@ -209,31 +210,6 @@ test_mirror() {
 
 # --- every command, with its connections cut ------------------------------------------------------------
 
-# Starts the command, cuts every SSH connection after some seconds, and runs it again until it ends well.
-cut_amid() { # SECONDS ARGUMENTS…
-    local after=$1 tries=0
-    shift
-    start_kinstall "$@"
-    sleep "$after"
-    if running; then cut_ssh "${NODES[@]}"; else say "$1: was over before the cut"; fi
-    finish_run
-    say "kinstall ${*:1:2}: cut after $after s, ended with $CODE$( ((CODE == 0)) || printf ': %.120s' "$(grep -a 'kinstall:' "$RUN_OUT" | tail -n 1)")"
-    while ((CODE != 0)); do
-        ((++tries <= 3)) || fail "kinstall ${*:1:3}, run again three times: $(tail -n 30 "$RUN_OUT")"
-        start_kinstall "$@"
-        finish_run
-    done
-}
-
-cut_at() { # event=… step=…: nothing where the run ended before
-    until noted "$@"; do
-        running || return 0
-        sleep 0.05
-    done
-    sleep 1 # into it
-    cut_ssh "${NODES[@]}"
-}
-
 test_apply_cut() {
     part "an install whose every SSH connection is cut at each phase, and amid kubeadm init and join"
     local phase
@@ -258,32 +234,42 @@ test_commands_cut() {
     local inventory
     inventory=$(state_in)/hosts.yaml
     part "every SSH connection is cut in the middle of each command; the same command again ends well"
-    cut_amid 1 check --bundle "$BUNDLE" -i "$inventory"
-    cut_amid 1.5 plan --bundle "$BUNDLE" -i "$inventory"
-    cut_amid 1 status -i "$inventory"
-    cut_amid 1 etcd status -i "$inventory"
-    cut_amid 1.5 etcd backup -o "$WORK/one.db" -i "$inventory"
-    cut_amid 1 etcd defrag -i "$inventory"
-    cut_amid 1 certs check -i "$inventory"
-    cut_amid 2 support -o "$WORK/support.tar.zst" -i "$inventory"
-    cut_amid 1.5 receipt -o "$WORK/receipt.json" -i "$inventory"
-    cut_amid 1.5 audit --nodes --bundle "$BUNDLE" -i "$inventory"
-    cut_amid 1 kubeconfig --role operator --user ann --hours 1 -o "$WORK/ann.conf" -i "$inventory"
+    cut_amid 0.3 check --bundle "$BUNDLE" -i "$inventory"
+    cut_amid 0.5 plan --bundle "$BUNDLE" -i "$inventory"
+    cut_amid 0.2 status -i "$inventory"
+    cut_amid 1 status --cis -i "$inventory"
+    cut_amid 0.2 etcd status -i "$inventory"
+    cut_amid 0 etcd backup -o "$WORK/one.db" -i "$inventory"
+    [[ $CUT_SAID != *"no control plane has"* ]] || fail "a lost connection is taken for a file that is not there: $CUT_SAID"
+    cut_amid 1 etcd backup -o "$WORK/one.db" -i "$inventory"
+    cut_amid 0.5 etcd defrag -i "$inventory"
+    cut_amid 0.2 certs check -i "$inventory"
+    cut_amid 1 support -o "$WORK/support.tar.zst" -i "$inventory"
+    cut_amid 0.3 receipt -o "$WORK/receipt.json" -i "$inventory"
+    cut_amid 0.5 audit --nodes --bundle "$BUNDLE" -i "$inventory"
+    cut_amid 0.7 kubeconfig --role operator --user ann --hours 1 -o "$WORK/ann.conf" -i "$inventory"
+    cut_amid 0.3 encryption status -i "$inventory"
+    cut_amid 0.3 remove-addon -i "$inventory"
     expect_well cp1
+    part "cut amid audit acknowledge of a log that lost its last lines"
+    sed -i '$d' "$(state_in)/$CLUSTER.state/audit.jsonl"
+    refused 1 k audit
+    cut_amid 0.7 audit acknowledge --reason "a test" --yes -i "$inventory"
+    good k audit
     part "cut amid encryption rotate"
-    cut_amid 6 encryption rotate -i "$inventory"
+    cut_amid "event=begin step=encryption-write node=cp1" encryption rotate -i "$inventory"
     expect_well cp1
     write_down
     part "cut amid certs renew"
-    cut_amid 12 certs renew -i "$inventory"
+    cut_amid "event=begin step=certs-restart node=cp1" certs renew -i "$inventory"
     expect_well cp1
     write_down
     part "cut amid etcd restore"
     good k etcd backup -o "$WORK/two.db"
-    cut_amid 8 etcd restore "$WORK/two.db" --yes -i "$inventory"
+    cut_amid 7 etcd restore "$WORK/two.db" --yes -i "$inventory"
     expect_well cp1
     part "cut amid remove, and amid adding it again"
-    cut_amid 4 remove w2 --yes -i "$inventory"
+    cut_amid "event=remove node=w2" remove w2 --yes -i "$inventory"
     expect "nodes" "cp1 w1" "$(kubectl get nodes -o json | jq -r '[.items[].metadata.name] | sort | join(" ")')"
     start_run
     wait_noted event=begin step=kubeadm-join node=w2
@@ -295,7 +281,7 @@ test_commands_cut() {
     expect_well cp1
     nothing_to_change
     part "cut amid reset: the same command again leaves nothing"
-    cut_amid 5 reset --yes -i "$inventory"
+    cut_amid "event=reset" reset --yes -i "$inventory"
     ! "$SITE" run cp1 -- sh -c 'ls -d /etc/kubernetes /var/lib/kpack /var/lib/etcd 2>/dev/null' || fail "cp1 is not clean"
     good k reset --yes
     expect "a reset more" "cp1 w1 w2" "$(grep "nothing of kinstall's is there" "$WORK/out" | awk '{ print $1 }' | paste -sd' ')"

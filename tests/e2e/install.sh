@@ -189,8 +189,16 @@ test_marks() {
     seen labels-taints running
 }
 
+# Where kubelets' certificates are approved, and what is of it: units, credential, what it has last said.
+approver_of() {
+    "$SITE" run cp1 -- sh -c 'systemctl list-units --all --plain --no-legend "kpack-*" | cut -d" " -f1
+        systemctl list-unit-files --no-legend "kpack-approve*" | cut -d" " -f1
+        ls -d /etc/kubernetes/kpack-approver.conf /etc/kpack/nodes.json /run/kpack/approve/last.json /run/kpack 2>/dev/null' | sort -u | paste -sd' '
+}
+
 test_reset() {
-    part "reset, without the bundle: nothing of ours is left, everything else is"
+    part "reset, without the bundle: nothing of ours is left, the approver neither, everything else is"
+    contains "before" "$(approver_of)" kpack-approve.timer kpack-approve.service kpack-approver.conf nodes.json last.json
     without_bundle reset --yes >"$WORK/reset.out" 2>&1 ||
         fail "reset: $(cat "$WORK/reset.out")"
     local node different=''
@@ -203,6 +211,7 @@ test_reset() {
         fi
     done
     [[ -z $different ]] || fail "reset left something or took too much"
+    expect "of the approver" "" "$(approver_of)"
     part "SSH works after reset"
     expect "root" cp1 "$(ssh_as root 10.77.0.11 hostname 2>/dev/null | tail -n 1)"
     expect "ann" w2 "$(ssh_as ann 10.77.0.13 hostname 2>/dev/null | tail -n 1)"

@@ -26,9 +26,7 @@ create_network() { # OUTPUT [OPTIONS…]
 
 # The upstream with these groups, its files for kpack, a key of this test's own.
 prepare() { # GROUPS
-    "$UPSTREAM" status >/dev/null 2>&1 || UPSTREAM_STARTED=yes
-    "$UPSTREAM" up --with "$1"
-    eval "$("$UPSTREAM" env)"
+    upstream_up --with "$1"
     "$UPSTREAM" release-file "$WORK/lab.yaml" --with "$1"
     "$UPSTREAM" mirrors-file "$WORK/mirrors.yaml"
     KEY=$WORK/keys/net.key PUB=$WORK/keys/net.pub

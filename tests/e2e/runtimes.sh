@@ -10,8 +10,12 @@ set -euo pipefail
 shopt -s inherit_errexit
 # shellcheck source=tests/lib/e2e.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/e2e.sh"
+# shellcheck source=tests/lib/runs.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/runs.sh"
 
 CLUSTER=mixed
+# shellcheck disable=SC2034 # for tests/lib/runs.sh
+NODES=(cp1 w1)
 REGISTRY_HOST=10.77.0.1:5443
 USER_NAME=bot
 PASSWORD="pass:word-$RANDOM-$RANDOM"
@@ -193,7 +197,7 @@ test_restart() {
 }
 
 test_change() {
-    part "another runtime on w1: apply refuses it, plan shows it, kinstall runtime does it"
+    part "another runtime on w1: apply refuses it, plan shows it, kinstall runtime does it, every SSH connection being cut amid it"
     write_inventory containerd-1.7
     refused 1 k
     contains "apply" "$OUTPUT" "w1: another runtime: containerd 2.1" "kinstall runtime"
@@ -202,8 +206,8 @@ test_change() {
     good k_verb runtime --plan
     contains "runtime --plan" "$(cat "$WORK/out")" "all its pods are made anew" "nothing was changed"
     contains "w1 as before" "$(runtime_of w1)" containerd://2.1
-    good k_verb runtime --force-drain
-    tail -n 1 "$WORK/out" | sed 's/^/     /'
+    cut_amid 10 runtime --bundle "$BUNDLE" -i "$WORK/hosts.yaml" --force-drain
+    tail -n 1 "$RUN_OUT" | sed 's/^/     /'
     contains "w1" "$(runtime_of w1)" containerd://1.7
     expect "nodes" "cp1=True w1=True" "$(ready_nodes)"
     expect "taking pods again" "" "$(kubectl get node w1 -o jsonpath='{.spec.unschedulable}')"
@@ -290,7 +294,6 @@ LONG=${1:-}
 shared_bundle # its key
 export UPSTREAM_WITH=runtimes${LONG:+,multus}
 upstream_up
-"$UPSTREAM" up # what of the group is not served yet
 REGISTRY_PROGRAM=$REGISTRY
 HELLO_LAYOUT=$(printf '%s\n' "$UPSTREAM_IMAGES_DIR"/hello-* | sed -n 1p)
 "$UPSTREAM" release-file "$WORK/lab.yaml"

@@ -23,6 +23,9 @@ else
     VERSIONS=(1.30.14 1.31.14)
 fi
 
+# shellcheck disable=SC2034 # for tests/lib/runs.sh
+NODES=("${NAMES[@]}")
+
 address() { # NODE
     local i
     for i in "${!NAMES[@]}"; do [[ ${NAMES[i]} != "$1" ]] || echo "10.77.0.$((11 + i))"; done
@@ -34,8 +37,7 @@ bundle_of() { printf '%s/upgrade-%s.tar.zst' "$E2E" "$1"; }
 make_bundles() {
     local version file stamp
     shared_bundle
-    upstream_up
-    "$UPSTREAM" up --k8s "$(IFS=,; echo "${VERSIONS[*]}")"
+    upstream_up --k8s "$(IFS=,; echo "${VERSIONS[*]}")"
     for version in "${VERSIONS[@]}"; do
         file=$(bundle_of "$version")
         "$UPSTREAM" release-file "$WORK/lab-$version.yaml" --k8s "$version"
@@ -251,8 +253,8 @@ test_to() { # VERSION CONTAINERD
 # Its containers were made by the newer containerd, which the older one cannot take over.
 test_done_and_back() { # NODE
     local old=${VERSIONS[0]} new=${VERSIONS[1]}
-    part "$1, whose upgrade has ended, is taken back all the same, and upgraded again"
-    kinstall rollback "$1" -i "$WORK/hosts.yaml"
+    part "$1, whose upgrade has ended, is taken back all the same, every SSH connection being cut amid it, and upgraded again"
+    cut_amid 8 rollback "$1" -i "$WORK/hosts.yaml"
     contains "kubelets" "$(kubelets)" "$1=v$old" "cp1=v$new"
     all_ready || fail "not all Ready: $(ready_nodes)"
     expect "runtime of $1" containerd://1.7.27 "$(runtime_of "$1")"

@@ -158,11 +158,13 @@ kinstall() { in_home "$SITE" exec -- "$PREFIX/libexec/kpack/$ARCH/kinstall" "$@"
 
 # --- upstream and bundle --------------------------------------------------------------------------
 
-upstream_up() {
-    if ! "$UPSTREAM" status >/dev/null 2>&1; then
-        UPSTREAM_STARTED=yes
+# One that runs already stays behind the test, and gets what it does not serve yet (UPSTREAM_WITH).
+upstream_up() { # [OPTIONS…: of upstream up]
+    local running=yes
+    "$UPSTREAM" status >/dev/null 2>&1 || running='' UPSTREAM_STARTED=yes
+    if [[ -z $running || -n "$*${UPSTREAM_WITH:-}" ]]; then
         # What it starts may outlive this test: without the bundle's lock.
-        if [[ -n ${BUNDLE_LOCK:-} ]]; then "$UPSTREAM" up {BUNDLE_LOCK}>&-; else "$UPSTREAM" up; fi
+        if [[ -n ${BUNDLE_LOCK:-} ]]; then "$UPSTREAM" up "$@" {BUNDLE_LOCK}>&-; else "$UPSTREAM" up "$@"; fi
     fi
     eval "$("$UPSTREAM" env)"
 }

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 #
 # Runs of kinstall that meet a fault: started in the background, watched by the journal, killed, cut off,
-# run again. Stands on tests/lib/e2e.sh; the test sets CLUSTER, WORK and BUNDLE.
+# run again. Stands on tests/lib/e2e.sh; the test sets CLUSTER, WORK, BUNDLE and NODES.
 
 RUN_LIMIT=${RUN_LIMIT:-900} # seconds for one run; against hanging only
 RUNS=0
@@ -83,4 +83,38 @@ cut_ssh() { # NODE…
         # shellcheck disable=SC2016 # for the shell of the node
         "$SITE" run "$node" -- sh -c 'for p in $(ps -o pid= --ppid "$(systemctl show -p MainPID --value ssh)"); do kill -KILL "$p"; done' || true
     done
+}
+
+# shellcheck disable=SC2016 # for the shell of the node
+is_connected() { [[ -n $("$SITE" run "${NODES[0]}" -- sh -c 'ps -o pid= --ppid "$(systemctl show -p MainPID --value ssh)"') ]]; }
+
+# Starts the command, cuts every SSH connection some seconds behind the first one, or a second into what the
+# journal has then, and runs the command again until it ends well. CUT_SAID: what the cut run has said.
+cut_amid() { # SECONDS|"event=… step=…" ARGUMENTS…
+    local when=$1
+    shift
+    start_kinstall "$@"
+    # shellcheck disable=SC2086 # words
+    if [[ $when == event=* ]]; then
+        wait_noted $when
+        sleep 1
+    else
+        until is_connected || ! running; do sleep 0.05; done
+        sleep "$when"
+    fi
+    if running; then cut_ssh "${NODES[@]}"; else say "$1: was over before the cut"; fi
+    finish_run
+    CUT_SAID=$(cat "$RUN_OUT")
+    say "kinstall ${*:1:2}: cut, ended with $CODE$( ((CODE == 0)) || printf ': %.160s' "$(grep -a 'kinstall:' "$RUN_OUT" | tail -n 1)")"
+    again_until_well "$@"
+}
+
+# Of a run that goes on: a second into what its journal has. Nothing where it ended before.
+cut_at() { # event=… step=…
+    until noted "$@"; do
+        running || return 0
+        sleep 0.05
+    done
+    sleep 1
+    cut_ssh "${NODES[@]}"
 }
