@@ -25,10 +25,14 @@ KP_CHECK int kp_bundle_open_id(struct kp_bundle **out, const char *path, const s
  * installed long after the bundle is gone. */
 KP_CHECK int kp_bundle_keep_front(const struct kp_bundle *bundle, const char *path,
                                   struct kp_err *err);
-/* Opens a file that has the front at least. Signatures and manifest are checked as always, the
- * length is not, and reading contents fails. */
+/* Opens a file that has the front at least. Signatures and manifest are checked as always (trust
+ * NULL: signatures are not), the length is not, and reading contents fails. */
 KP_CHECK int kp_bundle_open_front(struct kp_bundle **out, const char *path,
                                   const struct kp_trust *trust, struct kp_err *err);
+/* How many bytes the front takes, as the first KP_BUNDLE_HEAD bytes of a file claim; false where no
+ * bundle begins so. */
+#define KP_BUNDLE_HEAD ((size_t)1024)
+bool kp_bundle_front_size(const uint8_t head[KP_BUNDLE_HEAD], uint64_t *size);
 void kp_bundle_free(struct kp_bundle *bundle);
 KP_DEFINE_AUTO(kp_bundle);
 

@@ -206,7 +206,7 @@ int kp_reader_open_front(struct kp_bundle **out, const char *path, const struct 
     kp_auto_free struct kp_signers *signers = kp_alloc(sizeof(*signers));
     if (kp_reader_front(&b, path, O_RDONLY, err) < 0 ||
         check_signatures(b, trust, signers, err) < 0 || lay_out(b, err) < 0 ||
-        judge(b, trust, signers, err) < 0)
+        (trust && judge(b, trust, signers, err) < 0))
         return kp_wrap(err, "%s", path);
     *out = kp_steal(&b);
     return 0;
@@ -246,6 +246,15 @@ int kp_bundle_open_front(struct kp_bundle **out, const char *path, const struct 
         return -1;
     (*out)->size = (*out)->offsets[0] + (*out)->manifest->tail_length; // as the bundle has it
     return 0;
+}
+
+bool kp_bundle_front_size(const uint8_t head[KP_BUNDLE_HEAD], uint64_t *size)
+{
+    uint64_t manifest;
+    if (!kp_layout_claimed_size(head, &manifest) || !manifest || manifest > KP_MANIFEST_MAX)
+        return false;
+    *size = kp_layout_entry_size(manifest) + kp_layout_entry_size(KP_SIG_SIZE);
+    return true;
 }
 
 const struct kp_manifest *kp_bundle_manifest(const struct kp_bundle *bundle)

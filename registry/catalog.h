@@ -7,8 +7,9 @@
 #pragma once
 
 #include "bundle/manifest.h"
+#include "bundle/served.h"
 
-#define KP_REGISTRY_BUNDLES_MAX 16
+#define KP_REGISTRY_BUNDLES_MAX KP_SERVED_MAX
 #define KP_HOST_MAX 256
 
 struct kp_offer { /* one bundle */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "registry/oci.h"
 
+#include "bundle/served.h"
 #include "core/json.h"
 
 #include <stdio.h>
@@ -284,6 +285,22 @@ static void answer_bundle(struct question *q, struct kp_answer *out)
     put_error(out, 404, "BLOB_UNKNOWN", "no such bundle here");
 }
 
+/* The first one is what was accepted last; then its bases, then the one before it. */
+static void answer_bundles(const struct question *q, struct kp_answer *out)
+{
+    kp_auto_json list = json_array();
+    for (size_t i = 0; i < kp_catalog_offers(q->catalog); i++) {
+        const struct kp_offer *offer = kp_catalog_offer(q->catalog, i);
+        json_array_append_new(
+            list, json_pack("{s:s, s:s, s:I, s:I}", "id", kp_digest_hex(&offer->manifest->id).hex,
+                            "name", offer->manifest->name, "serial",
+                            (json_int_t)offer->manifest->serial, "size", (json_int_t)offer->size));
+    }
+    kp_auto_json value = json_pack("{s:s, s:O}", "kind", KP_SERVED_KIND, "bundles", list);
+    kp_buf_adds(&out->fields, JSON_TYPE "Cache-Control: no-store\r\n");
+    put_json(out, 200, value);
+}
+
 /* n= and last= of a listing. False (and the error is there) where n is no number. */
 static bool read_page(const struct question *q, struct kp_answer *out, uint64_t *n, char *last,
                       size_t last_size)
@@ -434,6 +451,9 @@ static void answer_get(struct question *q, struct kp_answer *out)
         return;
     case KP_ROUTE_BUNDLE:
         answer_bundle(q, out);
+        return;
+    case KP_ROUTE_BUNDLES:
+        answer_bundles(q, out);
         return;
     case KP_ROUTE_HEALTH:
     case KP_ROUTE_METRICS:

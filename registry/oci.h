@@ -12,6 +12,7 @@
  *            /v2/_catalog?n=&last=                    at most 1000
  *            /blobs/sha256/<hex>                      any blob of any bundle (knode's fetches)
  *            /bundle/<id>                             the bundle file itself (other mirrors)
+ *            /bundles                                 which those are, as they were given
  *            /healthz  /metrics
  * <name> is looked up under ?ns=<registry host>; without ns over all hosts, where an ambiguous name
  * is refused; or <name> begins with the host. Anything but GET and HEAD is 405 with Allow.
@@ -36,6 +37,7 @@ enum kp_route {
     KP_ROUTE_UPLOAD,
     KP_ROUTE_FILE,
     KP_ROUTE_BUNDLE,
+    KP_ROUTE_BUNDLES,
     KP_ROUTE_HEALTH,
     KP_ROUTE_METRICS,
     KP_ROUTE_COUNT,

@@ -69,7 +69,8 @@ const char *kp_route_name(enum kp_route route)
         [KP_ROUTE_TAGS] = "tags",         [KP_ROUTE_REFERRERS] = "referrers",
         [KP_ROUTE_CATALOG] = "catalog",   [KP_ROUTE_UPLOAD] = "upload",
         [KP_ROUTE_FILE] = "file",         [KP_ROUTE_BUNDLE] = "bundle",
-        [KP_ROUTE_HEALTH] = "health",     [KP_ROUTE_METRICS] = "metrics"};
+        [KP_ROUTE_BUNDLES] = "bundles",   [KP_ROUTE_HEALTH] = "health",
+        [KP_ROUTE_METRICS] = "metrics"};
     return names[route];
 }
 
@@ -81,6 +82,7 @@ static enum kp_route fixed_route(const char *path)
     } fixed[] = {{"/v2", KP_ROUTE_BASE},
                  {"/v2/", KP_ROUTE_BASE},
                  {"/v2/_catalog", KP_ROUTE_CATALOG},
+                 {"/bundles", KP_ROUTE_BUNDLES},
                  {"/healthz", KP_ROUTE_HEALTH},
                  {"/metrics", KP_ROUTE_METRICS}};
     for (size_t i = 0; i < KP_COUNT(fixed); i++)

@@ -176,6 +176,13 @@ static int accept_bundle(struct kp_node_state *state, struct kp_slice manifest,
     return 0;
 }
 
+int kp_node_accept_kept(struct kp_node_state *state, struct kp_slice manifest,
+                        struct kp_slice signatures, struct kp_err *err)
+{
+    kp_auto(kp_node_terms) terms = terms_new();
+    return accept_bundle(state, manifest, signatures, &terms, err);
+}
+
 static int read_trust(const json_t *args, struct kp_trust *trust, struct kp_err *err)
 {
     const json_t *list = json_object_get(args, "trust");
@@ -284,16 +291,22 @@ static int note_insecure(struct kp_node_state *state, struct kp_err *err)
     return fsync(fd) < 0 ? kp_fail_sys(err, errno, "write %s", path) : 0;
 }
 
+int kp_node_check_serial(const struct kp_node_state *state, struct kp_err *err)
+{
+    kp_auto_free char *path = kp_node_own(state, BUNDLES_FILE);
+    const struct kp_policy_allow allow = {
+        .downgrade = state->terms->downgrade ? &state->terms->serial : NULL};
+    uint64_t highest;
+    if (kp_serials_highest(path, state->manifest->name, &highest, err) < 0)
+        return -1;
+    return kp_policy_serial(state->manifest, highest, &allow, NULL, err);
+}
+
 static int keep_serial(struct kp_node_state *state, struct kp_err *err)
 {
     kp_auto_free char *path = kp_node_own(state, BUNDLES_FILE);
     const struct kp_manifest *m = state->manifest;
-    const struct kp_policy_allow allow = {
-        .downgrade = state->terms->downgrade ? &state->terms->serial : NULL};
-    uint64_t highest;
-    if (kp_serials_highest(path, m->name, &highest, err) < 0)
-        return -1;
-    if (kp_policy_serial(m, highest, &allow, NULL, err) < 0)
+    if (kp_node_check_serial(state, err) < 0)
         return kp_wrap(err, "this node");
     // A bundle of nobody known must not shut out the signed ones by a high number.
     return state->terms->insecure ? note_insecure(state, err)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* knode: the small hand on each node. kinstall starts it; inside pods it is the probe. */
-#include "install/node/node.h"
+#include "install/node/catch_up.h"
 
 #include "core/cli.h"
 #include "core/interrupt.h"
@@ -129,6 +129,20 @@ static int run_approve(void *options, int argc, char **argv, struct kp_err *err)
     return kp_node_approve(how, err);
 }
 
+static int run_catch_up(void *options, int argc, char **argv, struct kp_err *err)
+{
+    struct kp_node_catching *how = options;
+    enum kp_caught_up result;
+    (void)argc;
+    (void)argv;
+    if (!how->folder || !kp_node_path_is_plain(how->folder) || !how->own || !how->ca)
+        return kp_fail(err, KP_USAGE, "--folder, --own and --ca are needed");
+    clean_environment();
+    kp_interrupt_catch();
+    kp_auto_value(kp_node_state) state = KP_NODE_STATE("");
+    return kp_node_catch_up(&state, how, &result, err);
+}
+
 static const struct kp_option probe_server_table[] = {
     {.name = "port",
      .type = KP_OPT_NUMBER,
@@ -169,6 +183,29 @@ static const struct kp_option approve_table[] = {
      .help = "where what was done is written"},
     {.name = NULL},
 };
+static const struct kp_option catch_up_table[] = {
+    {.name = "mirror",
+     .type = KP_OPT_LIST,
+     .offset = offsetof(struct kp_node_catching, mirrors),
+     .value = "URL",
+     .help = "another mirror"},
+    {.name = "own",
+     .type = KP_OPT_TEXT,
+     .offset = offsetof(struct kp_node_catching, own),
+     .value = "URL",
+     .help = "this one"},
+    {.name = "folder",
+     .type = KP_OPT_TEXT,
+     .offset = offsetof(struct kp_node_catching, folder),
+     .value = "PATH",
+     .help = "where the bundles are"},
+    {.name = "ca",
+     .type = KP_OPT_TEXT,
+     .offset = offsetof(struct kp_node_catching, ca),
+     .value = "FILE",
+     .help = "the CA of the mirrors"},
+    {.name = NULL},
+};
 static const struct kp_command commands[] = {
     {.name = "serve",
      .arguments = "NONCE",
@@ -204,6 +241,12 @@ static const struct kp_command commands[] = {
      .arguments = "",
      .run = run_mirrors,
      .summary = "put mirrors that do not answer last (service kpack-mirrors)"},
+    {.name = "catch-up",
+     .arguments = "",
+     .options = catch_up_table,
+     .size = sizeof(struct kp_node_catching),
+     .run = run_catch_up,
+     .summary = "fetch what the other mirrors serve and this one lacks (service kpack-catch-up)"},
     {.name = "approve",
      .arguments = "",
      .options = approve_table,

@@ -41,6 +41,9 @@ struct kp_node_state {
 void kp_node_state_release(struct kp_node_state *state);
 KP_DEFINE_AUTO_VALUE(kp_node_state);
 
+/* Held by whoever changes this node; its first line says who. */
+#define KP_NODE_LOCK "/var/lib/kpack/lock"
+
 /* One operation. args is the request's object; *result is set on success (json_decref by the
  * caller). Runs in its own thread. */
 typedef int kp_node_handler(struct kp_node_request *request, const json_t *args, json_t **result,
@@ -88,6 +91,12 @@ json_t *kp_node_json_text(struct kp_slice text);
 /* Before the first real change on this connection: keeps trust and serial on the node, refuses a
  * rollback. Does nothing in a dry run. */
 KP_CHECK int kp_node_commit(struct kp_node_state *state, bool dry_run, struct kp_err *err);
+/* Without kinstall: only the keys that are kept here count, and what they revoked. state as behind
+ * op bundle. KP_UNTRUSTED. */
+KP_CHECK int kp_node_accept_kept(struct kp_node_state *state, struct kp_slice manifest,
+                                 struct kp_slice signatures, struct kp_err *err);
+/* What was accepted is not older than what this node has seen of that name. */
+KP_CHECK int kp_node_check_serial(const struct kp_node_state *state, struct kp_err *err);
 /* "no_bundle" before one was accepted. */
 KP_CHECK int kp_node_need_bundle(struct kp_node_state *state, struct kp_err *err);
 
@@ -141,6 +150,10 @@ const char *kp_node_module_state(const char *name);
  * *status may be NULL. kp_free. */
 char *kp_node_output(const char *const *argv, int *status);
 bool kp_node_has_systemd(void);
+/* systemctl VERB [OPTION] [UNIT], up to three minutes; why it failed, with the end of the unit's
+ * journal. */
+KP_CHECK int kp_node_systemctl(const char *verb, const char *option, const char *unit,
+                               struct kp_err *err);
 /* One signal to a process group that we started, then a hard one where it has not ended in 5 s. */
 struct kp_proc;
 void kp_node_end_process(struct kp_proc *proc);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Ops record, mark, lock: what this node knows of its own cluster, and who works on it. */
+#include "install/node/catch_up_unit.h"
 #include "install/node/node.h"
 
 #include "core/file.h"
@@ -10,11 +11,10 @@
 #include <unistd.h>
 
 #define RECORD_FILE "/var/lib/kpack/cluster"
-#define LOCK_FILE "/var/lib/kpack/lock"
 #define RECORD_MAX ((size_t)1 << 20)
 #define LOCK_PATIENCE 10.0 /* seconds; the hand of a killed kinstall ends in that time */
 #define LOCK_PATIENCE_OWN                                                                          \
-    75.0 /* where the holder is this very run, cut off: KP_SILENCE_MAX and some */
+    75.0 /* where the holder is this very run, cut off: KP_SILENCE_MAX and some; or the mirror */
 
 static int read_record(struct kp_node_state *state, json_t **out, struct kp_err *err)
 {
@@ -116,7 +116,7 @@ static int write_holder(int fd, const char *who, const char *run, struct kp_err 
 {
     kp_auto_free char *text = kp_asprintf("%s, run %s\n", who, run);
     if (ftruncate(fd, 0) < 0)
-        return kp_fail_sys(err, errno, "write %s", LOCK_FILE);
+        return kp_fail_sys(err, errno, "write %s", KP_NODE_LOCK);
     return kp_pwrite_full(fd, text, strlen(text), 0, err);
 }
 
@@ -124,7 +124,7 @@ static int take_lock(struct kp_node_request *request, const char *who, const cha
                      struct kp_err *err)
 {
     struct kp_node_state *state = kp_node_request_state(request);
-    kp_auto_free char *path = kp_node_own(state, LOCK_FILE);
+    kp_auto_free char *path = kp_node_own(state, KP_NODE_LOCK);
     kp_auto_free char *folder = kp_path_dir(path), *mine = kp_asprintf(", run %s", run);
     if (kp_mkdirs(folder, 0700, err) < 0)
         return -1;
@@ -139,7 +139,12 @@ static int take_lock(struct kp_node_request *request, const char *who, const cha
             snprintf(state->run_id, sizeof(state->run_id), "%s", run);
             return write_holder(state->lock_fd, who, run, err);
         }
-        double patience = kp_ends_with(holder, mine) ? LOCK_PATIENCE_OWN : LOCK_PATIENCE;
+        // It goes on by itself when the run is over, if there is anything left to do.
+        bool mirror = kp_starts_with(holder, KP_CATCH_UP_HOLDER);
+        const char *stop[] = {"systemctl", "stop", KP_CATCH_UP_SERVICE, NULL};
+        if (mirror)
+            kp_free(kp_node_output(stop, NULL));
+        double patience = mirror || kp_ends_with(holder, mine) ? LOCK_PATIENCE_OWN : LOCK_PATIENCE;
         if (kp_now() - began > patience || kp_node_cancelled(request)) {
             kp_fail_as(err, KP_FAILED, "held", "another run works on this node: %s", holder);
             return kp_hint(err, "wait for it to end, or end it");

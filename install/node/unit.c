@@ -26,7 +26,7 @@ bool kp_node_has_systemd(void)
     return kp_file_exists("/run/systemd/system");
 }
 
-static int systemctl(const char *verb, const char *option, const char *unit, struct kp_err *err)
+int kp_node_systemctl(const char *verb, const char *option, const char *unit, struct kp_err *err)
 {
     kp_auto_value(kp_buf) out = KP_BUF(65536), errors = KP_BUF(65536);
     const char *argv[6] = {"systemctl", verb};
@@ -84,9 +84,9 @@ static int enable_start(const struct unit *unit, bool *changed, struct kp_err *e
     *changed = !unit->active || (!unit->enabled && !unit->fixed);
     if (!*changed || unit->dry_run)
         return 0;
-    if (!unit->fixed && systemctl("enable", "--quiet", unit->name, err) < 0)
+    if (!unit->fixed && kp_node_systemctl("enable", "--quiet", unit->name, err) < 0)
         return -1;
-    return systemctl("start", NULL, unit->name, err);
+    return kp_node_systemctl("start", NULL, unit->name, err);
 }
 
 static int stop_disable(const struct unit *unit, bool *changed, struct kp_err *err)
@@ -94,9 +94,9 @@ static int stop_disable(const struct unit *unit, bool *changed, struct kp_err *e
     *changed = unit->active || unit->enabled;
     if (!*changed || unit->dry_run)
         return 0;
-    if (unit->active && systemctl("stop", NULL, unit->name, err) < 0)
+    if (unit->active && kp_node_systemctl("stop", NULL, unit->name, err) < 0)
         return -1;
-    return unit->enabled ? systemctl("disable", "--quiet", unit->name, err) : 0;
+    return unit->enabled ? kp_node_systemctl("disable", "--quiet", unit->name, err) : 0;
 }
 
 static int act(const struct unit *unit, const char *action, bool *changed, struct kp_err *err)
@@ -107,13 +107,13 @@ static int act(const struct unit *unit, const char *action, bool *changed, struc
         return stop_disable(unit, changed, err);
     if (strcmp(action, "restart") == 0) {
         *changed = true;
-        return unit->dry_run ? 0 : systemctl("restart", NULL, unit->name, err);
+        return unit->dry_run ? 0 : kp_node_systemctl("restart", NULL, unit->name, err);
     }
     bool mask = strcmp(action, "mask") == 0;
     if (!mask && strcmp(action, "unmask") != 0)
         return kp_fail_as(err, KP_USAGE, "bad_request", "unknown action \"%s\"", action);
     *changed = unit->masked != mask;
-    return *changed && !unit->dry_run ? systemctl(action, "--quiet", unit->name, err) : 0;
+    return *changed && !unit->dry_run ? kp_node_systemctl(action, "--quiet", unit->name, err) : 0;
 }
 
 static bool unit_name_is_plain(const char *name)
@@ -137,7 +137,7 @@ int kp_node_op_unit(struct kp_node_request *request, const json_t *args, json_t 
     if (kp_node_commit(kp_node_request_state(request), dry_run, err) < 0)
         return -1;
     if (strcmp(action, "reload-daemon") == 0) {
-        if (!dry_run && systemctl("daemon-reload", NULL, NULL, err) < 0)
+        if (!dry_run && kp_node_systemctl("daemon-reload", NULL, NULL, err) < 0)
             return -1;
         *result = kp_node_change(false, NULL);
         return 0;

@@ -6,6 +6,7 @@
 #include "core/file.h"
 #include "core/text.h"
 #include "install/inventory/network.h"
+#include "install/node/catch_up_unit.h"
 #include "install/pki/pki.h"
 #include "install/steps/renew.h"
 
@@ -17,7 +18,9 @@
 #define TLS_CERT "/etc/kpack/mirror/tls.pem"
 #define TLS_KEY "/etc/kpack/mirror/tls.key"
 #define UNIT "kregistry.service"
-#define UNIT_FILE "/etc/systemd/system/" UNIT
+#define UNITS "/etc/systemd/system/"
+#define UNIT_FILE UNITS UNIT
+#define OTHERS_MAX ((size_t)64 << 10)
 #define REACH_S 20.0
 #define PAUSE_NS 200000000L
 
@@ -246,6 +249,49 @@ static int place_unit(struct kp_site *site, struct kp_site_node *node, bool *cha
     return kp_place_template(site, node, UNIT_FILE, "kregistry.service", vars, changed, err);
 }
 
+static int drop_catch_up(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    static const char *const units[] = {KP_CATCH_UP_TIMER, KP_CATCH_UP_SERVICE};
+    for (size_t i = 0; i < KP_COUNT(units); i++) {
+        kp_auto_free char *path = kp_asprintf(UNITS "%s", units[i]);
+        bool there;
+        if (kp_have_file(node, path, &there, err) < 0)
+            return -1;
+        if (there && (kp_place_unit(site, node, units[i], KP_UNIT_STOP_DISABLE, NULL, err) < 0 ||
+                      kp_place_removed(site, node, path, NULL, err) < 0))
+            return -1;
+    }
+    return 0;
+}
+
+/* What came while this mirror was away it fetches by itself from the others. */
+static int place_catch_up(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
+{
+    kp_auto_free char *hand = kp_hand_path(site, node), *own = url_of(site, node);
+    kp_auto_value(kp_buf) others = KP_BUF(OTHERS_MAX);
+    kp_auto(kp_vars) vars = kp_vars_new();
+    bool changed = false;
+    kp_buf_adds(&others, "");
+    for (size_t i = 0; i < site->node_count; i++) {
+        kp_auto_free char *url = url_of(site, &site->nodes[i]);
+        if (site->nodes[i].node->mirror && &site->nodes[i] != node)
+            kp_buf_addf(&others, " --mirror %s", url);
+    }
+    if (!others.len || !hand)
+        return drop_catch_up(site, node, err);
+    kp_vars_set(vars, "program", hand);
+    kp_vars_set(vars, "own", own);
+    kp_vars_set(vars, "folder", site->inventory->mirror.folder);
+    kp_vars_set(vars, "ca", KP_CA_FILE);
+    kp_vars_set(vars, "mirrors", kp_buf_slice(&others).ptr);
+    if (kp_place_template(site, node, UNITS KP_CATCH_UP_SERVICE, KP_CATCH_UP_SERVICE, vars,
+                          &changed, err) < 0 ||
+        kp_place_template(site, node, UNITS KP_CATCH_UP_TIMER, KP_CATCH_UP_TIMER, vars, &changed,
+                          err) < 0)
+        return -1;
+    return kp_place_service(site, node, KP_CATCH_UP_TIMER, changed, err);
+}
+
 static int serve(struct kp_site *site, struct kp_site_node *node, const struct kp_mirrors *from,
                  struct kp_err *err)
 {
@@ -256,7 +302,9 @@ static int serve(struct kp_site *site, struct kp_site_node *node, const struct k
         place_bundles(site, node, from, &fresh, err) < 0 ||
         place_unit(site, node, &changed, err) < 0)
         return -1;
-    return kp_place_service(site, node, UNIT, changed, err);
+    if (kp_place_service(site, node, UNIT, changed, err) < 0)
+        return -1;
+    return place_catch_up(site, node, err);
 }
 
 static int apply_first(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
@@ -325,8 +373,8 @@ static int apply_others(struct kp_site *site, struct kp_site_node *node, struct 
     return serve(site, node, &first, err);
 }
 
-/* A mirror whose own line has stopped is named by that, and catches up with the next run: the
- * others go on by those that are there. */
+/* A mirror whose own line has stopped is named by that, and catches up by itself (catch_up.h), or
+ * with the next run: the others go on by those that are there. */
 static int apply_reach(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
     double start = kp_now();

@@ -7,6 +7,7 @@
 #include "install/steps/reset.h"
 
 #include "install/kernel.h"
+#include "install/node/catch_up_unit.h"
 #include "install/steps/approve.h"
 #include "install/steps/common.h"
 #include "install/steps/firewall.h"
@@ -162,10 +163,11 @@ int kp_reset_runtime(struct kp_site *site, struct kp_site_node *node, enum kp_ru
 
 static int reset_services(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
-    static const char *const approving[] = {KP_APPROVE_TIMER, KP_APPROVE_SERVICE};
+    static const char *const timed[] = {KP_CATCH_UP_TIMER, KP_CATCH_UP_SERVICE, KP_APPROVE_TIMER,
+                                        KP_APPROVE_SERVICE};
     bool ours;
-    for (size_t i = 0; i < KP_COUNT(approving); i++)
-        if (reset_unit(site, node, approving[i], &ours, err) < 0)
+    for (size_t i = 0; i < KP_COUNT(timed); i++)
+        if (reset_unit(site, node, timed[i], &ours, err) < 0)
             return -1;
     if (kp_place_removed(site, node, KP_APPROVE_FOLDER, NULL, err) < 0)
         return -1;

@@ -219,6 +219,12 @@ static const struct row rows[] = {
     {"HEAD", "/bundle/" HEX("aa"), "", 200, NULL},
     {"GET", "/bundle/" HEX("cc"), "", 404, NULL},
     {"GET", "/bundle/../etc/passwd", "", 400, NULL},
+    {"GET", "/bundles", "", 200,
+     "{\"kind\":\"kpack.served/v1\",\"bundles\":[{\"id\":\"" HEX(
+         "aa") "\",\"name\":\"a\","
+               "\"serial\":5,\"size\":4096},{\"id\":\"" HEX("bb") "\",\"name\":\"b\",\"serial\":6,"
+                                                                  "\"size\":8192}]}"},
+    {"PUT", "/bundles", "", 405, "UNSUPPORTED"},
     {"GET", "/healthz", "", 200, NULL},
     {"GET", "/metrics", "", 200, NULL},
     {"POST", "/metrics", "", 405, NULL},
