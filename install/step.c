@@ -121,10 +121,10 @@ size_t kp_site_failed(const struct kp_site *site)
 
 static int fail_unasked(const struct kp_site_node *node, struct kp_err *err)
 {
-    if (node->failed)
+    if (node->failed || !node->session)
         *err = node->failure;
     else
-        kp_session_why_lost(node->session, err);
+        (void)!kp_session_why_lost(node->session, err);
     return kp_wrap(err, "%s cannot be reached", node->node->name);
 }
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Certificates made anew: three control planes and a worker; a renewal that is killed midway goes on;
-# kubelets too; certificates that ended already, of every member of etcd and of a worker's kubelet. Needs
+# kubelets too; a cluster from before kubelets had serving certificates; certificates that ended already, of every member of etcd and of a worker's kubelet. Needs
 # root. Run: tests/e2e/certs.sh [killed|kubelets|ended]
 # shellcheck disable=SC2016 # single quotes: for the shells of the nodes
 set -euo pipefail
@@ -127,6 +127,56 @@ test_kubelets() {
     ready_as "$READY" || fail "not ready: $(ready_nodes) $(unready_pods)"
 }
 
+# The cluster as a kinstall without serving certificates would have left it.
+make_older() {
+    local node
+    for node in cm/kubeadm-config:kubelet-certificate-authority cm/kubelet-config:serverTLSBootstrap; do
+        kubectl get -n kube-system "${node%:*}" -o yaml | sed "/^ *${node#*:}: /d; /resourceVersion/d; /uid:/d" | kubectl replace -f - >/dev/null
+    done
+    kubectl delete clusterrole,clusterrolebinding kpack:approver >/dev/null
+    for node in "${NODES[@]}"; do
+        "$SITE" run "$node" -- sh -euc '
+            sed -i "/^serverTLSBootstrap: /d" /var/lib/kubelet/config.yaml /etc/kubernetes/kpack/settings-kubelet.yaml
+            rm -f /var/lib/kubelet/pki/kubelet-server-*.pem
+            if [ -e /etc/kubernetes/kpack-approver.conf ]; then
+                systemctl disable -q --now kpack-approve.timer
+                rm -r /etc/systemd/system/kpack-approve.* /etc/kubernetes/kpack-approver.conf /etc/kpack/nodes.json /run/kpack/approve
+                systemctl daemon-reload
+                sed -i "/kubelet-certificate-authority/d" /etc/kubernetes/kpack/settings-control-plane.yaml /etc/kubernetes/manifests/kube-apiserver.yaml
+            fi
+            systemctl restart kubelet'
+    done
+}
+
+shows_own() { [[ $("$SITE" exec -- sh -c "openssl s_client -connect $1:10250 </dev/null 2>/dev/null | openssl x509 -noout -issuer") == *"$2-ca@"* ]]; }
+
+# The arguments of the API server that runs there.
+api_arguments() { "$SITE" run "$1" -- sh -c 'tr "\0" " " </proc/$(pidof -s kube-apiserver)/cmdline' 2>/dev/null; }
+
+no_authority() { [[ $(api_arguments "$1") == *kube-apiserver* && $(api_arguments "$1") != *kubelet-certificate-authority* ]]; }
+
+test_older() {
+    part "a cluster from before serving certificates: the next apply gives each kubelet one, and API servers ask for it"
+    local node
+    make_older
+    for node in "${CONTROL[@]}"; do soon 90 no_authority "$node" || fail "the API server of $node is not one of before"; done
+    for node in 1 2 3; do soon 60 shows_own 10.77.0.1$node cp$node || fail "the kubelet of cp$node does not serve with its own certificate"; done
+    soon 120 ready_as "$READY" || fail "not ready: $(ready_nodes) $(unready_pods)"
+    good kinstall --bundle "$BUNDLE" -i "$WORK/hosts.yaml"
+    for node in "${NODES[@]}"; do
+        serving_paper "$node" >/dev/null || fail "the kubelet of $node has no serving certificate"
+        kubectl get --raw "/api/v1/nodes/$node/proxy/healthz" >/dev/null || fail "the API server does not take what the kubelet of $node serves with"
+    done
+    for node in "${CONTROL[@]}"; do
+        contains "arguments on $node" "$(api_arguments "$node")" --kubelet-certificate-authority=/etc/kubernetes/pki/ca.crt
+        "$SITE" run "$node" -- systemctl is-active --quiet kpack-approve.timer || fail "nobody approves on $node"
+    done
+    good k certs check
+    good kinstall --bundle "$BUNDLE" -i "$WORK/hosts.yaml"
+    contains "once more" "$(cat "$WORK/out")" "nothing had to be changed"
+    seen serving-taken-up running
+}
+
 # Names that come later: each API server's certificate has them, and no request is lost meanwhile.
 test_names() {
     part "cert_sans grows: every API server shows the new names, requests go on"
@@ -214,7 +264,10 @@ if [[ ${1:-killed} == killed ]]; then
     test_killed
     test_names
 fi
-[[ ${1:-kubelets} != kubelets ]] || test_kubelets
+if [[ ${1:-kubelets} == kubelets ]]; then
+    test_kubelets
+    test_older
+fi
 if [[ ${1:-ended} == ended ]]; then
     test_idle
     test_ended

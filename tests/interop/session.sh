@@ -113,6 +113,7 @@ all() {
     has "put shows the mode" "$work/said/put" "mode 0640 becomes 0600"
     has "get finds" "$work/said/put" "found=1"
     has "get finds nothing" "$work/said/put" "found=0"
+    has "what has to be there" "$work/said/put" "no_file: node"
     [ -n "$(ls /etc/kpack/trusted.d)" ] && ok "trust is kept" || bad "trust is kept"
     grep -q '"session-test": 2' /var/lib/kpack/bundles.json && ok "serial is kept" || bad "serial is kept"
     drive secret put-secret /opt/kpack-test/s TOPSECRET 0600 + put-secret /opt/kpack-test/s TOPSECRET2 0600 + put-once /opt/kpack-test/s other 0600

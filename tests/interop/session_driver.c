@@ -139,6 +139,11 @@ static int do_get(struct kp_session *s, const char *path, struct kp_err *err)
     if (kp_session_get(s, path, &text, &found, err) < 0)
         return -1;
     printf("found=%d\n%.*s", found, (int)text.len, text.len ? text.data : "");
+    struct kp_err gone = KP_ERR_INIT;
+    if (!found && kp_session_get(s, path, &text, NULL, &gone) == 0)
+        return kp_fail(err, KP_FAILED, "%s has to be there, and is not: no error", path);
+    if (!found)
+        printf("%s: %s\n", gone.reason, gone.message);
     return 0;
 }
 

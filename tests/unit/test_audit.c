@@ -139,6 +139,25 @@ Test(audit, what_was_placed_and_what_was_taken_away)
     site_close(&s);
 }
 
+Test(audit, a_run_ends_once)
+{
+    struct site s;
+    struct kp_err err = KP_ERR_INIT;
+    site_open(&s);
+    {
+        kp_auto(kp_audit_log) log = open_log(&s);
+        add(log, "run", json_pack("{s:s}", "who", "ann@admin"));
+        cr_assert_eq(kp_audit_log_end(log, "not confirmed", &err), 0, "%s", err.message);
+        cr_assert_eq(kp_audit_log_end(log, NULL, &err), 0, "%s", err.message);
+    }
+    kp_auto_value(kp_audit_book) book = read_book(&s);
+    cr_assert_eq(book.chain.head.count, 2);
+    const json_t *end = json_object_get(json_array_get(book.runs, 0), "end");
+    cr_assert_str_eq(json_string_value(json_object_get(end, "result")), "stopped");
+    cr_assert_str_eq(json_string_value(json_object_get(end, "text")), "not confirmed");
+    site_close(&s);
+}
+
 Test(audit, lines_of_a_node_that_are_not_its_own_are_named)
 {
     static const char *const cases[] = {"signature", "content", "gap", "twice"};

@@ -135,3 +135,20 @@ Test(hand, those_that_were_removed_are_told)
         kp_free(list[j].failed_step);
     }
 }
+
+Test(hand, where_nothing_was_found_the_one_that_could_not_be_asked_is_named)
+{
+    static const struct said said = {.failed = {true}};
+    struct kp_err err = KP_ERR_INIT;
+    struct kp_site site;
+    struct kp_site_node list[NODES];
+    set_up(&site, list, &said);
+    kp_fail_as(&list[0].failure, KP_FAILED, "ssh", "no route to host");
+    cr_assert_eq(kp_site_all_asked(&site, KP_ROLE_ETCD, NULL, &err), 0);
+    cr_assert_eq(kp_site_all_asked(&site, KP_ROLE_CONTROL_PLANE, NULL, &err), -1);
+    cr_expect_str_eq(err.message, "cp1 cannot be reached: no route to host");
+    cr_expect_str_eq(err.reason, "ssh");
+    kp_fail(&list[1].failure, KP_FAILED, "it is silent");
+    cr_assert_eq(kp_site_all_asked(&site, KP_ROLE_CONTROL_PLANE, &list[0], &err), -1);
+    cr_expect_str_eq(err.message, "cp2 cannot be reached: it is silent");
+}
