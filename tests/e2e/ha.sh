@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Three control planes and two workers: a join of a control plane that fails is retried with the right
-# members of etcd; each control plane is powered off in turn and comes back; names are added to the API's
-# certificate. Needs root. Run: tests/e2e/ha.sh; with "external" (long): the same power cuts where etcd runs
+# members of etcd; each control plane is powered off in turn and comes back.
+# Needs root. Run: tests/e2e/ha.sh; with "external" (long): the same power cuts where etcd runs
 # beside Kubernetes, as a unit of each control plane; with "returned" (long): one that was removed as dead
 # comes back with its old disk.
 set -euo pipefail
