@@ -61,6 +61,17 @@ bool kp_json_lists(const json_t *array, const char *text)
     return false;
 }
 
+const char *kp_json_string(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
+const char *kp_json_string_in(const json_t *object, const char *part, const char *key)
+{
+    return kp_json_string(json_object_get(object, part), key);
+}
+
 void kp_json_print(const json_t *value)
 {
     kp_auto_free char *text = kp_json_dump(value, false);

@@ -27,6 +27,10 @@ KP_CHECK int kp_json_parse(json_t **out, struct kp_slice text, size_t max, const
 char *kp_json_dump(const json_t *value, bool compact);
 /* Whether one of the array's elements is that text; no array (NULL) has none. */
 bool kp_json_lists(const json_t *array, const char *text);
+/* The text at a key, or at a key of the object at `part`; "" where there is none. Valid as long as
+ * the object. For what was checked, or is only looked at. */
+const char *kp_json_string(const json_t *object, const char *key);
+const char *kp_json_string_in(const json_t *object, const char *part, const char *key);
 /* stdout, indented; for --json. */
 void kp_json_print(const json_t *value);
 /* The one document of a command under --json, whatever its end: `value` (an object, borrowed, added

@@ -7,7 +7,7 @@
 #pragma once
 
 #include "install/addons/records.h"
-#include "install/check/health.h"
+#include "install/check/health_report.h"
 
 /* The manifests first … of one add-on, next is the first of another; false at the end. Those of the
  * network are passed over. */

@@ -4,7 +4,6 @@
 
 #include "core/interrupt.h"
 #include "core/text.h"
-#include "install/check/health_probe.h"
 #include "install/steps/common.h"
 
 #include <time.h>
@@ -20,12 +19,6 @@ static int why_of(const struct kp_err *failure, char **why)
 {
     *why = kp_strdup(failure->message);
     return 0;
-}
-
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
 }
 
 /* "apiservice/NAME Available" */
@@ -47,10 +40,11 @@ static int ask_condition(struct kp_site *site, const char *subject, char **why, 
     const json_t *item;
     json_array_foreach(json_object_get(json_object_get(value, "status"), "conditions"), i, item)
     {
-        if (!kp_slice_equal(type, text_of(item, "type")))
+        if (!kp_slice_equal(type, kp_json_string(item, "type")))
             continue;
-        if (strcmp(text_of(item, "status"), "True") != 0)
-            *why = kp_asprintf("%s: %s", text_of(item, "reason"), text_of(item, "message"));
+        if (strcmp(kp_json_string(item, "status"), "True") != 0)
+            *why = kp_asprintf("%s: %s", kp_json_string(item, "reason"),
+                               kp_json_string(item, "message"));
         return 0;
     }
     *why = kp_asprintf("%s has no condition %s yet", name, type.ptr);

@@ -133,19 +133,13 @@ int kp_objects_delete(struct kp_site *site, const struct kp_record_object *objec
 
 /* --- strangers -------------------------------------------------------------------------------- */
 
-static const char *text_at(const json_t *object, const char *part, const char *key)
-{
-    const json_t *inner = part ? json_object_get(object, part) : object;
-    const char *text = json_string_value(json_object_get(inner, key));
-    return text ? text : "";
-}
-
 /* What Kubernetes makes by itself in every namespace, or what only tells of other objects. */
 static bool is_of_the_cluster(const json_t *object)
 {
     static const char *const kinds[] = {"Event",      "Endpoints",   "EndpointSlice",     "Lease",
                                         "PodMetrics", "PodTemplate", "ControllerRevision"};
-    const char *kind = text_at(object, NULL, "kind"), *name = text_at(object, "metadata", "name");
+    const char *kind = kp_json_string(object, "kind"),
+               *name = kp_json_string_in(object, "metadata", "name");
     for (size_t i = 0; i < KP_COUNT(kinds); i++)
         if (strcmp(kind, kinds[i]) == 0)
             return true;
@@ -172,7 +166,7 @@ static bool is_made_by_it(const struct kp_record *record, const json_t *object)
     const json_t *field;
     json_array_foreach(fields, i, field)
     {
-        if (!is_program(record, text_at(field, NULL, "manager")))
+        if (!is_program(record, kp_json_string(field, "manager")))
             return false;
     }
     return json_array_size(fields) > 0;
@@ -185,11 +179,11 @@ json_t *kp_objects_judge(const struct kp_record *record, const json_t *list)
     const json_t *object;
     json_array_foreach(json_object_get(list, "items"), i, object)
     {
-        const char *namespace_ = text_at(object, "metadata", "namespace");
-        struct kp_record_object one = {.api_version = text_at(object, NULL, "apiVersion"),
-                                       .kind = text_at(object, NULL, "kind"),
+        const char *namespace_ = kp_json_string_in(object, "metadata", "namespace");
+        struct kp_record_object one = {.api_version = kp_json_string(object, "apiVersion"),
+                                       .kind = kp_json_string(object, "kind"),
                                        .namespace_ = namespace_,
-                                       .name = text_at(object, "metadata", "name")};
+                                       .name = kp_json_string_in(object, "metadata", "name")};
         struct kp_record_object plain = one;
         plain.namespace_ = strcmp(namespace_, "default") == 0 ? "" : namespace_;
         if (kp_record_has(record, &one) || kp_record_has(record, &plain) ||

@@ -1,23 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "install/audit/audit_acknowledge.h"
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
 /* A line that is lost is known by its digest, in whatever words it is told; anything else by its
  * words and, in the site's own log, its line. */
 static bool is_same(const json_t *owned, const char *node, uint64_t line, const char *text,
                     const char *digest)
 {
-    if (strcmp(text_of(owned, "node"), node) != 0)
+    if (strcmp(kp_json_string(owned, "node"), node) != 0)
         return false;
     if (*digest || json_object_get(owned, "digest"))
-        return strcmp(text_of(owned, "digest"), digest) == 0;
+        return strcmp(kp_json_string(owned, "digest"), digest) == 0;
     return (uint64_t)json_integer_value(json_object_get(owned, "line")) == line &&
-           strcmp(text_of(owned, "text"), text) == 0;
+           strcmp(kp_json_string(owned, "text"), text) == 0;
 }
 
 static bool is_owned(const struct kp_audit_book *book, const char *node, uint64_t line,
@@ -41,8 +35,8 @@ size_t kp_audit_forgive(const struct kp_audit_book *book, const char *node, json
     size_t n = 0;
     for (size_t i = json_array_size(differences); i-- > 0;) {
         const json_t *one = json_array_get(differences, i);
-        if (strcmp(text_of(one, "what"), "log") != 0 ||
-            !is_owned(book, node, 0, text_of(one, "text"), text_of(one, "digest")))
+        if (strcmp(kp_json_string(one, "what"), "log") != 0 ||
+            !is_owned(book, node, 0, kp_json_string(one, "text"), kp_json_string(one, "digest")))
             continue;
         json_array_remove(differences, i);
         n++;
@@ -59,7 +53,7 @@ void kp_audit_forgive_book(struct kp_audit_book *book)
     for (size_t i = json_array_size(book->problems); i-- > 0;) {
         const json_t *one = json_array_get(book->problems, i);
         uint64_t line = (uint64_t)json_integer_value(json_object_get(one, "line"));
-        if (is_owned(book, "", line, text_of(one, "text"), ""))
+        if (is_owned(book, "", line, kp_json_string(one, "text"), ""))
             json_array_remove(book->problems, i);
     }
     for (size_t i = 0; i < named; i++)
@@ -92,7 +86,7 @@ json_t *kp_audit_findings_of_book(const struct kp_audit_book *book)
     json_array_foreach(book->problems, i, one)
     {
         add(findings, "", (uint64_t)json_integer_value(json_object_get(one, "line")),
-            text_of(one, "text"), "");
+            kp_json_string(one, "text"), "");
     }
     for (i = 0; i < chain->problem_count && i < KP_CHAIN_PROBLEMS_MAX; i++)
         add(findings, "", chain->problems[i].line, chain->problems[i].text, "");
@@ -105,6 +99,6 @@ void kp_audit_add_findings(json_t *findings, const char *node, const json_t *dif
     const json_t *one;
     json_array_foreach(differences, i, one)
     {
-        add(findings, node, 0, text_of(one, "text"), text_of(one, "digest"));
+        add(findings, node, 0, kp_json_string(one, "text"), kp_json_string(one, "digest"));
     }
 }

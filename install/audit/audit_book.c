@@ -42,12 +42,6 @@ bool kp_audit_line_is_signed(struct kp_slice line, const char *key_pem)
     return kp_spki_verify(key, (struct kp_slice){message, len + 1}, signature);
 }
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
 static void note_problem(struct kp_audit_book *book, uint64_t line, const char *fmt, ...)
     KP_PRINTF(3, 4);
 
@@ -83,7 +77,7 @@ static void take_end(struct kp_audit_book *book, const json_t *record)
 {
     for (size_t i = json_array_size(book->runs); i-- > 0;) {
         json_t *run = json_array_get(book->runs, i);
-        if (strcmp(text_of(run, "run"), text_of(record, "run")) != 0)
+        if (strcmp(kp_json_string(run, "run"), kp_json_string(record, "run")) != 0)
             continue;
         json_object_set(run, "end", (json_t *)(uintptr_t)record);
         return;
@@ -120,7 +114,7 @@ static void take_removed(struct kp_audit_book *book, const char *name, const cha
 
 static void take_node(struct kp_audit_book *book, const json_t *record, uint64_t line)
 {
-    const char *name = text_of(record, "node"), *was = text_of(record, "was");
+    const char *name = kp_json_string(record, "node"), *was = kp_json_string(record, "was");
     if (*was) {
         note_problem(book, line, "%s: %s", name, was);
         json_object_del(book->nodes, name);
@@ -136,19 +130,19 @@ static const char *check_placed(const struct kp_audit_book *book, const json_t *
     const struct kp_digest_text none = kp_digest_hex(&(struct kp_digest){{0}});
     const char *digest = json_string_value(json_object_get(node, "digest"));
     const char *prev = json_string_value(json_object_get(placed, "prev"));
-    if (strcmp(text_of(placed, "kind"), "kpack.placed/v1") != 0)
+    if (strcmp(kp_json_string(placed, "kind"), "kpack.placed/v1") != 0)
         return "is no line of a node's log";
     if (json_integer_value(json_object_get(placed, "n")) != before + 1 || !prev ||
         strcmp(prev, digest ? digest : none.hex) != 0)
         return "does not follow from the node's line before";
-    if (book->check && !kp_audit_line_is_signed(line, text_of(node, "key")))
+    if (book->check && !kp_audit_line_is_signed(line, kp_json_string(node, "key")))
         return "is not signed by the node's key";
     return NULL;
 }
 
 static void take_placed(struct kp_audit_book *book, const json_t *record, uint64_t at)
 {
-    const char *text = text_of(record, "placed"), *name = text_of(record, "node");
+    const char *text = kp_json_string(record, "placed"), *name = kp_json_string(record, "node");
     struct kp_slice line = kp_slice_of(text);
     json_t *node = node_of(book, name);
     struct kp_err why = KP_ERR_INIT;
@@ -165,8 +159,8 @@ static void take_placed(struct kp_audit_book *book, const json_t *record, uint64
     json_object_set(node, "count", json_object_get(placed, "n"));
     json_object_set_new(node, "digest", json_string(kp_digest_hex(&digest).hex));
     json_object_set_new(placed, "line", json_integer((json_int_t)at));
-    const char *path = text_of(placed, "path");
-    if (strcmp(text_of(placed, "op"), "remove") == 0)
+    const char *path = kp_json_string(placed, "path");
+    if (strcmp(kp_json_string(placed, "op"), "remove") == 0)
         take_removed(book, name, path);
     else if (*path)
         json_object_set(json_object_get(node, "files"), path, placed);
@@ -174,14 +168,14 @@ static void take_placed(struct kp_audit_book *book, const json_t *record, uint64
 
 static void take_seen(struct kp_audit_book *book, const json_t *record, uint64_t line)
 {
-    json_t *seen = json_object_get(node_of(book, text_of(record, "node")), "seen");
+    json_t *seen = json_object_get(node_of(book, kp_json_string(record, "node")), "seen");
     size_t i;
     const json_t *file;
     json_array_foreach(json_object_get(record, "files"), i, file)
     {
         json_t *one = json_copy((json_t *)(uintptr_t)file);
         json_object_set_new(one, "line", json_integer((json_int_t)line));
-        json_object_set_new(seen, text_of(file, "path"), one);
+        json_object_set_new(seen, kp_json_string(file, "path"), one);
     }
 }
 
@@ -198,7 +192,7 @@ int kp_audit_book_take(void *user, const json_t *record, struct kp_slice line,
                        const struct kp_chain_head *head, struct kp_err *err)
 {
     struct kp_audit_book *book = user;
-    const char *type = text_of(record, "type");
+    const char *type = kp_json_string(record, "type");
     (void)line;
     (void)err;
     if (!book->nodes) {
@@ -221,7 +215,7 @@ int kp_audit_book_take(void *user, const json_t *record, struct kp_slice line,
     else if (strcmp(type, "seen") == 0)
         take_seen(book, record, head->count);
     else if (strcmp(type, "removed") == 0)
-        take_removed(book, text_of(record, "node"), text_of(record, "path"));
+        take_removed(book, kp_json_string(record, "node"), kp_json_string(record, "path"));
     else
         note_problem(book, head->count, "a record of unknown type \"%.40s\"", type);
     return 0;

@@ -88,12 +88,6 @@ int kp_audit_log_open(struct kp_audit_log **out, const char *state_folder, const
     return 0;
 }
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
 static int bad_line(const char *node, const char *what, struct kp_err *err)
 {
     return kp_fail_as(err, KP_UNTRUSTED, "bad_receipt", "node %s: what it says it placed %s", node,
@@ -108,13 +102,13 @@ static int take_line(struct kp_audit_log *log, const char *node, struct kp_slice
     kp_auto_json placed = NULL;
     if (kp_json_parse(&placed, line, KP_CHAIN_LINE_MAX, "placed", err) < 0)
         return kp_wrap(err, "node %s", node);
-    const char *prev = text_of(known, "digest");
+    const char *prev = kp_json_string(known, "digest");
     struct kp_digest_text none = kp_digest_hex(&(struct kp_digest){{0}});
     json_int_t before = json_integer_value(json_object_get(known, "count"));
     if (json_integer_value(json_object_get(placed, "n")) != before + 1 ||
-        strcmp(text_of(placed, "prev"), *prev ? prev : none.hex) != 0)
+        strcmp(kp_json_string(placed, "prev"), *prev ? prev : none.hex) != 0)
         return bad_line(node, "does not follow from its line before", err);
-    if (!kp_audit_line_is_signed(line, text_of(known, "key")))
+    if (!kp_audit_line_is_signed(line, kp_json_string(known, "key")))
         return bad_line(node, "is not signed by its key", err);
     json_t *members =
         json_pack("{s:s, s:o}", "node", node, "placed", json_stringn(line.ptr, line.len));
@@ -144,7 +138,7 @@ static struct kp_chain_head known_head(const struct kp_audit_log *log, const cha
     const json_t *known = json_object_get(log->book.nodes, node);
     struct kp_chain_head head = {.count =
                                      (uint64_t)json_integer_value(json_object_get(known, "count"))};
-    if (!kp_digest_parse(kp_slice_of(text_of(known, "digest")), &head.digest))
+    if (!kp_digest_parse(kp_slice_of(kp_json_string(known, "digest")), &head.digest))
         head.count = 0;
     return head;
 }
@@ -159,7 +153,7 @@ static const char *changed_past(const struct kp_audit_log *log, const char *node
                                 const struct kp_node_log_part *part)
 {
     struct kp_chain_head known = known_head(log, node);
-    const char *key = text_of(json_object_get(log->book.nodes, node), "key");
+    const char *key = kp_json_string(json_object_get(log->book.nodes, node), "key");
     struct kp_chain_state found;
     if (!*key)
         return NULL;
@@ -195,7 +189,7 @@ static int take_part(struct kp_audit_log *log, const char *node, const struct kp
     if (*again)
         return 0;
     const char *was = changed_past(log, node, part);
-    bool unknown = !*text_of(json_object_get(log->book.nodes, node), "key");
+    bool unknown = !*kp_json_string(json_object_get(log->book.nodes, node), "key");
     if (part->key && (was || unknown) && meet_node(log, node, part->key, was, err) < 0)
         return -1;
     *again = was && part->key;
@@ -240,7 +234,7 @@ int kp_audit_log_witness(void *user, struct kp_session *session, const char *pat
         return kp_audit_log_add(log, "removed", json_pack("{s:s, s:s}", "node", node, "path", path),
                                 err);
     pthread_mutex_lock(&log->lock);
-    bool unknown = !*text_of(json_object_get(log->book.nodes, node), "key");
+    bool unknown = !*kp_json_string(json_object_get(log->book.nodes, node), "key");
     // The first line of a node that made its key for it, or of threads that overtook each other.
     int failed = unknown ? -1 : take_line(log, node, line, err);
     pthread_mutex_unlock(&log->lock);
@@ -250,7 +244,7 @@ int kp_audit_log_witness(void *user, struct kp_session *session, const char *pat
 static bool is_known(const json_t *seen, const json_t *file)
 {
     static const char *const keys[] = {"kind", "sha256", "mode", "uid", "gid"};
-    const json_t *known = json_object_get(seen, text_of(file, "path"));
+    const json_t *known = json_object_get(seen, kp_json_string(file, "path"));
     for (size_t i = 0; known && i < KP_COUNT(keys); i++)
         if (!json_equal(json_object_get(known, keys[i]), json_object_get(file, keys[i])))
             return false;

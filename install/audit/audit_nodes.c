@@ -13,25 +13,6 @@
 #define KNODE_FOLDER "/usr/local/libexec/kpack"
 #define IMAGES_TIMEOUT_S 60
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
-#define differ kp_audit_differ
-
-void kp_audit_differ(json_t *list, const char *what, const char *path, const char *fmt, ...)
-{
-    char text[512];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    json_array_append_new(list,
-                          json_pack("{s:s, s:s, s:s}", "what", what, "path", path, "text", text));
-}
-
 static const struct {
     const char *path;
     unsigned depth;
@@ -114,85 +95,6 @@ bool kp_audit_is_made_by_cluster(const char *path)
     return false;
 }
 
-void kp_audit_compare(json_t *list, const json_t *wanted, const struct kp_digest *signed_digest,
-                      const json_t *found)
-{
-    const char *path = text_of(wanted, "path"), *kind = text_of(found, "kind");
-    bool secret = json_object_get(wanted, "hmac") != NULL;
-    const char *key = secret ? "hmac" : "sha256";
-    const struct kp_digest none = {{0}};
-    const struct kp_digest_text hex = kp_digest_hex(signed_digest ? signed_digest : &none);
-    const char *needed = signed_digest ? hex.hex : text_of(wanted, key);
-    const char *have = text_of(found, key);
-    if (strcmp(kind, "missing") == 0) {
-        differ(list, "missing", path, "is gone");
-        return;
-    }
-    if (strcmp(kind, "file") != 0) {
-        differ(list, "changed", path, "is no regular file (%s)", kind);
-        return;
-    }
-    if (strcmp(needed, have) != 0 && secret)
-        differ(list, "changed", path, "is not the secret that was placed");
-    else if (strcmp(needed, have) != 0)
-        differ(list, "changed", path, "has SHA-256 %.12s…, %s %.12s…", have,
-               signed_digest ? "signed was" : "placed was", needed);
-    if (strcmp(text_of(wanted, "mode"), text_of(found, "mode")) != 0)
-        differ(list, "mode", path, "has mode %s, was %s", text_of(found, "mode"),
-               text_of(wanted, "mode"));
-    json_int_t uid = json_integer_value(json_object_get(found, "uid")),
-               gid = json_integer_value(json_object_get(found, "gid"));
-    if (uid != json_integer_value(json_object_get(wanted, "uid")) ||
-        gid != json_integer_value(json_object_get(wanted, "gid")))
-        differ(list, "mode", path, "belongs to %lld:%lld", (long long)uid, (long long)gid);
-}
-
-static bool next_word(struct kp_slice *line, struct kp_slice *word)
-{
-    struct kp_slice rest = kp_slice_trim(*line);
-    if (!kp_slice_cut(&rest, ' ', word)) {
-        *word = rest;
-        rest.len = 0;
-    }
-    *line = rest;
-    return word->len > 0;
-}
-
-static void judge_image(json_t *list, const struct kp_manifest *manifest, struct kp_slice reference,
-                        const struct kp_digest *digest)
-{
-    bool known = false;
-    kp_auto_free char *name = kp_strndup(reference.ptr, reference.len);
-    for (size_t i = 0; i < manifest->image_count; i++) {
-        const struct kp_image *image = &manifest->images[i];
-        bool same = kp_digest_equal(&image->digest, digest);
-        known = known || same;
-        if (!same && strcmp(image->reference, name) == 0) {
-            differ(list, "image", name, "is %.12s…, signed was %.12s…", kp_digest_hex(digest).hex,
-                   kp_digest_hex(&image->digest).hex);
-            return;
-        }
-    }
-    if (!known)
-        differ(list, "image", name, "did not come from the bundle (%.12s…)",
-               kp_digest_hex(digest).hex);
-}
-
-size_t kp_audit_images(json_t *list, const struct kp_manifest *manifest, struct kp_slice listing)
-{
-    struct kp_slice line, reference, type, text;
-    struct kp_digest digest;
-    size_t n = 0;
-    while (kp_slice_line(&listing, &line)) {
-        if (!next_word(&line, &reference) || !next_word(&line, &type) || !next_word(&line, &text) ||
-            !kp_digest_parse(text, &digest))
-            continue;
-        n++;
-        judge_image(list, manifest, reference, &digest);
-    }
-    return n;
-}
-
 struct look {
     const struct kp_site *site;
     struct kp_site_node *node;
@@ -221,7 +123,7 @@ static json_t *questions(const struct look *look)
     const char *path;
     json_object_foreach((json_t *)(uintptr_t)look->files, path, item)
     {
-        if (strcmp(text_of(item, "op"), "receive") == 0)
+        if (strcmp(kp_json_string(item, "op"), "receive") == 0)
             json_array_append_new(bundles, json_string(path));
         else
             json_array_append_new(json_object_get(item, "hmac") ? secrets : files,
@@ -250,14 +152,14 @@ static json_t *questions(const struct look *look)
 
 static void judge_file(const struct look *look, const json_t *found)
 {
-    const char *path = text_of(found, "path");
+    const char *path = kp_json_string(found, "path");
     const json_t *placed = json_object_get(look->files, path);
     const json_t *seen = json_object_get(look->seen, path);
     const struct kp_file *file = signed_file(look, path);
     if (placed) {
-        bool fetched = strcmp(text_of(placed, "op"), "fetch") == 0;
+        bool fetched = strcmp(kp_json_string(placed, "op"), "fetch") == 0;
         kp_audit_compare(look->list, placed, file && fetched ? &file->sha256 : NULL, found);
-    } else if (file && strcmp(text_of(found, "kind"), "missing") != 0) {
+    } else if (file && strcmp(kp_json_string(found, "kind"), "missing") != 0) {
         char mode[8];
         snprintf(mode, sizeof(mode), "%04o", file->mode & 0777);
         kp_auto_json wanted =
@@ -281,9 +183,9 @@ static int judge_knodes(const struct look *look, const json_t *paths, struct kp_
         return -1;
     json_array_foreach(json_object_get(answer, "files"), i, found)
     {
-        const char *path = text_of(found, "path"), *name = kp_path_base(path);
-        if (strcmp(name + strlen("knode-"), text_of(found, "sha256")) != 0)
-            differ(look->list, "changed", path, "is not the program that its name says");
+        const char *path = kp_json_string(found, "path"), *name = kp_path_base(path);
+        if (strcmp(name + strlen("knode-"), kp_json_string(found, "sha256")) != 0)
+            kp_audit_differ(look->list, "changed", path, "is not the program that its name says");
     }
     return 0;
 }
@@ -295,7 +197,7 @@ static int judge_entries(const struct look *look, const json_t *entries, struct 
     const json_t *entry;
     json_array_foreach(entries, i, entry)
     {
-        const char *path = text_of(entry, "path"), *kind = text_of(entry, "kind");
+        const char *path = kp_json_string(entry, "path"), *kind = kp_json_string(entry, "kind");
         const char *name = inside(path, KNODE_FOLDER);
         if (strcmp(kind, "folder") == 0 || !kp_audit_is_watched(path) ||
             json_object_get(look->files, path) || json_object_get(look->seen, path) ||
@@ -304,10 +206,11 @@ static int judge_entries(const struct look *look, const json_t *entries, struct 
         if (name && kp_starts_with(name, "knode-") && strcmp(kind, "file") == 0)
             json_array_append_new(knodes, json_string(path));
         else if (json_object_get(entry, "link"))
-            differ(look->list, "extra", path, "is a link to %s that kinstall did not place",
-                   text_of(entry, "link"));
+            kp_audit_differ(look->list, "extra", path,
+                            "is a link to %s that kinstall did not place",
+                            kp_json_string(entry, "link"));
         else
-            differ(look->list, "extra", path, "was not placed by kinstall");
+            kp_audit_differ(look->list, "extra", path, "was not placed by kinstall");
     }
     return judge_knodes(look, knodes, err);
 }
@@ -322,7 +225,7 @@ static int judge_keys(const struct look *look, const json_t *entries, struct kp_
     const json_t *entry;
     json_array_foreach(entries, i, entry)
     {
-        const char *path = text_of(entry, "path");
+        const char *path = kp_json_string(entry, "path");
         if (inside(path, KP_AUDIT_TRUST))
             json_array_append_new(paths, json_string(path));
     }
@@ -340,8 +243,8 @@ static void judge_bundles(const struct look *look, const json_t *bundles)
     json_array_foreach(bundles, i, bundle)
     {
         if (!json_is_true(json_object_get(bundle, "ok")))
-            differ(look->list, "bundle", text_of(bundle, "path"), "%s: %s",
-                   text_of(bundle, "reason"), text_of(bundle, "message"));
+            kp_audit_differ(look->list, "bundle", kp_json_string(bundle, "path"), "%s: %s",
+                            kp_json_string(bundle, "reason"), kp_json_string(bundle, "message"));
     }
 }
 
@@ -355,67 +258,11 @@ static int judge_images(const struct look *look, struct kp_err *err)
     if (kp_session_run(look->node->session, &run, &result, err) < 0)
         return -1;
     if (result.status != 0)
-        differ(look->list, "image", "k8s.io", "ctr images ls failed (exit %d)", result.status);
+        kp_audit_differ(look->list, "image", "k8s.io", "ctr images ls failed (exit %d)",
+                        result.status);
     size_t n = kp_audit_images(look->list, look->site->manifest, kp_buf_slice(&result.out));
     json_object_set_new(look->out, "images", json_integer((json_int_t)n));
     return 0;
-}
-
-struct witnesses {
-    json_t *list;
-    const struct kp_audit_book *book;
-    const char *key;
-};
-
-static int judge_line(void *user, const json_t *record, struct kp_slice line,
-                      const struct kp_chain_head *head, struct kp_err *err)
-{
-    struct witnesses *w = user;
-    const struct kp_audit_book *book = w->book;
-    struct kp_digest digest;
-    (void)err;
-    if (!kp_audit_line_is_signed(line, w->key))
-        differ(w->list, "log", "/var/lib/kpack/placed.jsonl",
-               "line %llu is not signed by the node's key", (unsigned long long)head->count);
-    if (strcmp(text_of(record, "op"), "witness") != 0)
-        return 0;
-    uint64_t count = (uint64_t)json_integer_value(json_object_get(record, "site_count"));
-    bool known = kp_digest_parse(kp_slice_of(text_of(record, "site_digest")), &digest) &&
-                 count >= 1 && count <= book->digest_count &&
-                 kp_digest_equal(&book->digests[count - 1], &digest);
-    if (known)
-        return 0;
-    differ(w->list, "log", KP_AUDIT_FILE,
-           "the node was told of line %llu (%.12s…) of the site's log on %s: it is not there",
-           (unsigned long long)count, text_of(record, "site_digest"), text_of(record, "time"));
-    json_object_set(json_array_get(w->list, json_array_size(w->list) - 1), "digest",
-                    json_object_get(record, "site_digest"));
-    return 0;
-}
-
-void kp_audit_compare_log(json_t *list, const struct kp_audit_book *book, const char *node,
-                          const struct kp_node_log_part *part)
-{
-    const json_t *known = json_object_get(book->nodes, node);
-    const char *key = text_of(known, "key");
-    struct witnesses w = {list, book, part->key};
-    struct kp_chain_state chain;
-    struct kp_err ignored;
-    uint64_t count = (uint64_t)json_integer_value(json_object_get(known, "count"));
-    if (*key && (!part->key || strcmp(part->key, key) != 0))
-        differ(list, "log", "/var/lib/kpack/node.key", "the node has another key than before");
-    if (kp_chain_parse(kp_buf_slice(&part->lines), NULL, judge_line, &w, &chain, &ignored) < 0)
-        return;
-    for (size_t i = 0; i < chain.problem_count && i < KP_CHAIN_PROBLEMS_MAX; i++)
-        differ(list, "log", "/var/lib/kpack/placed.jsonl", "line %llu %s",
-               (unsigned long long)chain.problems[i].line, chain.problems[i].text);
-    if (chain.head.count < count)
-        differ(list, "log", "/var/lib/kpack/placed.jsonl",
-               "was cut: it had %llu lines, it has %llu", (unsigned long long)count,
-               (unsigned long long)chain.head.count);
-    else if (chain.head.count == count && count &&
-             strcmp(text_of(known, "digest"), kp_digest_hex(&chain.head.digest).hex) != 0)
-        differ(list, "log", "/var/lib/kpack/placed.jsonl", "its last line was changed");
 }
 
 static int judge_log(const struct look *look, struct kp_err *err)
@@ -459,9 +306,9 @@ int kp_audit_node(const struct kp_site *site, struct kp_site_node *node,
                         .list = list,
                         .out = result};
     if (node->failed)
-        differ(list, "unreachable", "", "%s", node->failure.message);
+        kp_audit_differ(list, "unreachable", "", "%s", node->failure.message);
     else if (!json_object_size((json_t *)(uintptr_t)look.files))
-        differ(list, "log", KP_AUDIT_FILE, "says nothing of what was placed on this node");
+        kp_audit_differ(list, "log", KP_AUDIT_FILE, "says nothing of what was placed on this node");
     if (!node->failed &&
         (judge_files(&look, err) < 0 || judge_images(&look, err) < 0 || judge_log(&look, err) < 0))
         return kp_wrap(err, "%s", node->node->name);
@@ -490,7 +337,7 @@ static int observe(void *user, size_t item, unsigned worker, struct kp_err *err)
         return -1;
     json_array_foreach(json_object_get(answer, "files"), i, found)
     {
-        if (strcmp(text_of(found, "kind"), "file") == 0)
+        if (strcmp(kp_json_string(found, "kind"), "file") == 0)
             json_array_append(made, found);
     }
     if (kp_audit_log_seen(site->audit, node->node->name, made, err) < 0)

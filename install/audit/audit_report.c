@@ -6,12 +6,6 @@
 
 #include <stdio.h>
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
 static const char *state_of(const struct kp_audit_book *book)
 {
     if (!book->chain.head.count)
@@ -65,23 +59,24 @@ json_t *kp_audit_report(const struct kp_audit_book *book, const char *state_fold
 
 static void print_log(const json_t *log, FILE *out)
 {
-    const char *state = text_of(log, "state");
+    const char *state = kp_json_string(log, "state");
     bool whole = strcmp(state, "whole") == 0;
     size_t i;
     const json_t *problem;
     fprintf(out, "log       %lld lines, %s%s%s   head %.16s…\n",
             (long long)json_integer_value(json_object_get(log, "lines")),
             kp_colour_on(out, whole ? KP_GREEN : KP_RED), state, kp_colour_off(out),
-            text_of(log, "head"));
+            kp_json_string(log, "head"));
     if (strcmp(state, "cut") == 0)
         fprintf(out, "  %s%s/%s had %lld lines when the last run ended (%s)%s\n",
-                kp_colour_on(out, KP_RED), text_of(log, "folder"), text_of(log, "file"),
+                kp_colour_on(out, KP_RED), kp_json_string(log, "folder"),
+                kp_json_string(log, "file"),
                 (long long)json_integer_value(json_object_get(log, "kept_lines")),
                 KP_AUDIT_HEAD_FILE, kp_colour_off(out));
     json_array_foreach(json_object_get(log, "problems"), i, problem)
         fprintf(out, "  %sline %lld: %s%s\n", kp_colour_on(out, KP_RED),
                 (long long)json_integer_value(json_object_get(problem, "line")),
-                text_of(problem, "text"), kp_colour_off(out));
+                kp_json_string(problem, "text"), kp_colour_off(out));
     if (json_integer_value(json_object_get(log, "torn_bytes")))
         fprintf(out, "  its last line was being written when a run was ended: no tampering\n");
 }
@@ -93,8 +88,8 @@ static void print_acknowledged(const json_t *list, FILE *out)
     json_array_foreach(list, i, one)
     {
         size_t n = json_array_size(json_object_get(one, "what"));
-        fprintf(out, "owned up  %s by %s to %zu finding%s: %s\n", text_of(one, "time"),
-                text_of(one, "who"), n, n == 1 ? "" : "s", text_of(one, "reason"));
+        fprintf(out, "owned up  %s by %s to %zu finding%s: %s\n", kp_json_string(one, "time"),
+                kp_json_string(one, "who"), n, n == 1 ? "" : "s", kp_json_string(one, "reason"));
     }
 }
 
@@ -104,9 +99,9 @@ static void name_signers(struct kp_buf *buf, const json_t *run)
     const json_t *signer;
     json_array_foreach(json_object_get(run, "signers"), i, signer)
     {
-        if (strcmp(text_of(signer, "state"), "valid") == 0)
-            kp_buf_addf(buf, "%s%s (%.8s)", buf->len ? ", " : "", text_of(signer, "name"),
-                        text_of(signer, "key"));
+        if (strcmp(kp_json_string(signer, "state"), "valid") == 0)
+            kp_buf_addf(buf, "%s%s (%.8s)", buf->len ? ", " : "", kp_json_string(signer, "name"),
+                        kp_json_string(signer, "key"));
     }
 }
 
@@ -127,12 +122,13 @@ static void print_run(struct kp_table *table, const json_t *run)
 {
     const json_t *policy = json_object_get(run, "policy"), *bundle = json_object_get(run, "bundle");
     bool insecure = json_is_true(json_object_get(policy, "insecure"));
-    const char *result = text_of(json_object_get(run, "end"), "result");
+    const char *result = kp_json_string(json_object_get(run, "end"), "result");
     kp_auto_value(kp_buf) signers = KP_BUF(4096);
     name_signers(&signers, run);
-    kp_table_cell(table, KP_PLAIN, "%s", text_of(run, "time"));
-    kp_table_cell(table, KP_PLAIN, "%s", text_of(run, "who"));
-    kp_table_cell(table, KP_PLAIN, "%s %.12s", text_of(bundle, "name"), text_of(bundle, "id"));
+    kp_table_cell(table, KP_PLAIN, "%s", kp_json_string(run, "time"));
+    kp_table_cell(table, KP_PLAIN, "%s", kp_json_string(run, "who"));
+    kp_table_cell(table, KP_PLAIN, "%s %.12s", kp_json_string(bundle, "name"),
+                  kp_json_string(bundle, "id"));
     if (insecure)
         kp_table_cell(table, KP_RED, "NOT VERIFIED");
     else
@@ -158,8 +154,8 @@ static void print_differences(const json_t *node, FILE *out)
     size_t i;
     const json_t *one;
     json_array_foreach(json_object_get(node, "differences"), i, one)
-        fprintf(out, "  %s%-8s%s %s %s\n", kp_colour_on(out, KP_RED), text_of(one, "what"),
-                kp_colour_off(out), text_of(one, "path"), text_of(one, "text"));
+        fprintf(out, "  %s%-8s%s %s %s\n", kp_colour_on(out, KP_RED), kp_json_string(one, "what"),
+                kp_colour_off(out), kp_json_string(one, "path"), kp_json_string(one, "text"));
 }
 
 static void print_checked(const json_t *checked, FILE *out)
@@ -170,7 +166,7 @@ static void print_checked(const json_t *checked, FILE *out)
     {
         size_t n = json_array_size(json_object_get(node, "differences"));
         fprintf(out, "%-9s %lld files and %lld images looked at, %s%zu difference%s%s\n",
-                text_of(node, "name"),
+                kp_json_string(node, "name"),
                 (long long)json_integer_value(json_object_get(node, "files")),
                 (long long)json_integer_value(json_object_get(node, "images")),
                 kp_colour_on(out, n ? KP_RED : KP_GREEN), n, n == 1 ? "" : "s", kp_colour_off(out));
@@ -182,11 +178,11 @@ void kp_audit_print(const json_t *report, FILE *out)
 {
     const json_t *checked = json_object_get(report, "checked"), *bundle, *node;
     size_t i;
-    fprintf(out, "cluster   %s\n", text_of(report, "cluster"));
+    fprintf(out, "cluster   %s\n", kp_json_string(report, "cluster"));
     bundle = json_object_get(report, "bundle");
     if (bundle)
         fprintf(out, "bundle    %s   %s\n          every entry of it is as %s\n",
-                text_of(bundle, "name"), text_of(bundle, "id"),
+                kp_json_string(bundle, "name"), kp_json_string(bundle, "id"),
                 json_is_true(json_object_get(bundle, "trusted"))
                     ? "it was signed"
                     : "its manifest says; NOBODY TRUSTED SIGNED IT");
@@ -199,6 +195,6 @@ void kp_audit_print(const json_t *report, FILE *out)
     }
     json_array_foreach(json_object_get(report, "nodes"), i, node)
         fprintf(out, "%-9s %zu files placed, %zu made by the cluster; not looked at (--nodes)\n",
-                text_of(node, "name"), json_array_size(json_object_get(node, "files")),
+                kp_json_string(node, "name"), json_array_size(json_object_get(node, "files")),
                 json_array_size(json_object_get(node, "made_by_the_cluster")));
 }

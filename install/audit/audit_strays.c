@@ -8,12 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
 static bool is_list(const char *name)
 {
     return kp_starts_with(name, "trust.") && kp_ends_with(name, ".json");
@@ -36,7 +30,7 @@ static int hash_file(const char *path, struct kp_digest *out, struct kp_err *err
 static int judge_list(json_t *list, const struct kp_trust *trust, const json_t *file,
                       struct kp_err *err)
 {
-    const char *path = text_of(file, "path"), *folder = kp_trust_list_folder(trust);
+    const char *path = kp_json_string(file, "path"), *folder = kp_trust_list_folder(trust);
     kp_auto_free char *ours = folder ? kp_path_join(folder, kp_path_base(path)) : NULL;
     struct kp_digest digest;
     if (!ours || !kp_file_exists(ours)) {
@@ -45,7 +39,7 @@ static int judge_list(json_t *list, const struct kp_trust *trust, const json_t *
     }
     if (hash_file(ours, &digest, err) < 0)
         return -1;
-    if (strcmp(kp_digest_hex(&digest).hex, text_of(file, "sha256")) != 0)
+    if (strcmp(kp_digest_hex(&digest).hex, kp_json_string(file, "sha256")) != 0)
         kp_audit_differ(list, "changed", path, "is another trust list than the site's");
     return 0;
 }
@@ -64,7 +58,7 @@ static size_t find_key(const struct kp_trust *trust, const char *name)
 
 static void judge_key(json_t *list, const struct kp_trust *trust, const json_t *file)
 {
-    const char *path = text_of(file, "path");
+    const char *path = kp_json_string(file, "path");
     size_t i = find_key(trust, kp_path_base(path));
     struct kp_digest digest;
     if (i == kp_trust_count(trust)) {
@@ -73,7 +67,7 @@ static void judge_key(json_t *list, const struct kp_trust *trust, const json_t *
     }
     kp_auto_free char *pem = kp_trust_pem(trust, i);
     kp_sha256(pem, strlen(pem), &digest);
-    if (strcmp(kp_digest_hex(&digest).hex, text_of(file, "sha256")) != 0)
+    if (strcmp(kp_digest_hex(&digest).hex, kp_json_string(file, "sha256")) != 0)
         kp_audit_differ(list, "changed", path, "is not the key that its name says");
 }
 
@@ -85,14 +79,14 @@ int kp_audit_keys(json_t *list, const struct kp_trust *trust, const json_t *foun
     const json_t *file;
     json_array_foreach(found, i, file)
     {
-        const char *name = kp_path_base(text_of(file, "path"));
+        const char *name = kp_path_base(kp_json_string(file, "path"));
         listed = listed || is_list(name);
         if (is_list(name) && judge_list(list, trust, file, err) < 0)
             return -1;
     }
     json_array_foreach(found, i, file)
     {
-        const char *path = text_of(file, "path"), *name = kp_path_base(path);
+        const char *path = kp_json_string(file, "path"), *name = kp_path_base(path);
         bool key = kp_ends_with(name, ".pub") || kp_ends_with(name, ".pem");
         if (is_list(name) || needs_no_look(name) || (key && listed))
             continue;
@@ -127,7 +121,7 @@ void kp_audit_stray_bundles(json_t *list, const char *folder, const json_t *file
     const json_t *entry;
     json_array_foreach(entries, i, entry)
     {
-        const char *path = text_of(entry, "path");
+        const char *path = kp_json_string(entry, "path");
         if (strncmp(path, folder, len) == 0 && path[len] == '/' && !was_sent(files, path))
             kp_audit_differ(list, "extra", path, "was not sent there by kinstall");
     }

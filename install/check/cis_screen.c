@@ -1,13 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "install/check/cis_screen.h"
 
+#include "core/json.h"
 #include "core/screen.h"
-
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
 
 static void print_failures(const json_t *check, FILE *to)
 {
@@ -15,10 +10,10 @@ static void print_failures(const json_t *check, FILE *to)
     json_t *failure;
     json_array_foreach(json_object_get(check, "failures"), i, failure)
     {
-        const char *wanted = text_of(failure, "wanted");
-        fprintf(to, "  %s  %s: %s is %s%s%s\n", text_of(check, "id"), text_of(failure, "node"),
-                text_of(failure, "subject"), text_of(failure, "found"), *wanted ? ", wanted " : "",
-                wanted);
+        const char *wanted = kp_json_string(failure, "wanted");
+        fprintf(to, "  %s  %s: %s is %s%s%s\n", kp_json_string(check, "id"),
+                kp_json_string(failure, "node"), kp_json_string(failure, "subject"),
+                kp_json_string(failure, "found"), *wanted ? ", wanted " : "", wanted);
     }
 }
 
@@ -33,15 +28,15 @@ void kp_cis_print(const json_t *report, FILE *to)
     {
         bool ok = json_is_true(json_object_get(check, "ok"));
         json_int_t nodes = json_integer_value(json_object_get(check, "nodes"));
-        kp_table_cell(table, KP_PLAIN, "%s", text_of(check, "id"));
-        kp_table_cell(table, KP_PLAIN, "%s", text_of(check, "title"));
+        kp_table_cell(table, KP_PLAIN, "%s", kp_json_string(check, "id"));
+        kp_table_cell(table, KP_PLAIN, "%s", kp_json_string(check, "title"));
         kp_table_cell(table, KP_PLAIN, "%lld", (long long)nodes);
         kp_table_cell(table, ok ? (nodes ? KP_GREEN : KP_PLAIN) : KP_RED, "%s",
                       ok ? (nodes ? "ok" : "nothing there") : "failed");
     }
     kp_table_print(table, to);
     json_array_foreach(checks, i, check) print_failures(check, to);
-    fprintf(to, "not covered of %s:\n", text_of(report, "benchmark"));
+    fprintf(to, "not covered of %s:\n", kp_json_string(report, "benchmark"));
     json_array_foreach(json_object_get(report, "not_covered"), i, gap)
-        fprintf(to, "  %s: %s\n", text_of(gap, "ids"), text_of(gap, "why"));
+        fprintf(to, "  %s: %s\n", kp_json_string(gap, "ids"), kp_json_string(gap, "why"));
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "install/check/health.h"
 
-#include "core/file.h"
 #include "core/text.h"
 #include "install/addons/addons.h"
 #include "install/check/health_probe.h"
@@ -11,45 +10,6 @@
 
 #define READY_S 180.0
 #define PAUSE_NS 300000000L
-#define REPORT_MAX ((size_t)4 << 20)
-#define REPORT "report.json"
-
-void kp_health_release(struct kp_health *health)
-{
-    json_decref(health->checks);
-    *health = (struct kp_health){0};
-}
-
-bool kp_health_tries(size_t i, size_t j, size_t n)
-{
-    size_t distance = (j + n - i) % n;
-    if (i == j)
-        return false;
-    return n <= KP_HEALTH_ALL_PAIRS || distance <= 2 || distance == n / 2;
-}
-
-size_t kp_health_pairs(size_t n)
-{
-    size_t pairs = 0;
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < n; j++)
-            pairs += kp_health_tries(i, j, n);
-    return pairs;
-}
-
-void kp_health_note(struct kp_health *health, const char *name, double start, const char *detail,
-                    json_t *failures)
-{
-    bool ok = json_array_size(failures) == 0;
-    if (!ok && health->ok) {
-        health->ok = false;
-        snprintf(health->first_failure, sizeof(health->first_failure), "%s: %s", name,
-                 json_string_value(json_array_get(failures, 0)));
-    }
-    json_array_append_new(health->checks, json_pack("{s:s, s:b, s:f, s:s, s:o}", "name", name, "ok",
-                                                    (int)ok, "seconds", kp_now() - start, "detail",
-                                                    detail, "failures", failures));
-}
 
 static const json_t *condition(const json_t *object, const char *type)
 {
@@ -70,13 +30,6 @@ static bool is_true(const json_t *found)
     return status && strcmp(status, "True") == 0;
 }
 
-static const char *name_of(const json_t *object)
-{
-    const char *name =
-        json_string_value(json_object_get(json_object_get(object, "metadata"), "name"));
-    return name ? name : "";
-}
-
 static const char *message_of(const json_t *found)
 {
     const char *message = json_string_value(json_object_get(found, "message"));
@@ -92,7 +45,8 @@ static void judge_pressure(const json_t *node, json_t *failures)
         if (is_true(found))
             json_array_append_new(
                 failures, json_sprintf("%s has %s (%s): its kubelet throws out pods and images",
-                                       name_of(node), kinds[i], message_of(found)));
+                                       kp_json_string_in(node, "metadata", "name"), kinds[i],
+                                       message_of(found)));
     }
 }
 
@@ -115,7 +69,7 @@ static json_t *judge_nodes(const struct kp_site *site, const json_t *list)
         size_t j;
         json_array_foreach(json_object_get(list, "items"), j, item)
         {
-            if (strcmp(name_of(item), name) == 0)
+            if (strcmp(kp_json_string_in(item, "metadata", "name"), name) == 0)
                 found = item;
         }
         if (!found)
@@ -158,7 +112,8 @@ static json_t *judge_pods(const struct kp_site *site, const json_t *list)
             continue;
         if (!is_true(condition(item, "Ready")))
             json_array_append_new(failures,
-                                  json_sprintf("%s/%s is not Ready (%s)", namespace_, name_of(item),
+                                  json_sprintf("%s/%s is not Ready (%s)", namespace_,
+                                               kp_json_string_in(item, "metadata", "name"),
                                                phase ? phase : "no phase"));
     }
     return failures;
@@ -205,58 +160,4 @@ int kp_health_check(struct kp_health *out, struct kp_site *site, bool deep, stru
     if (deep && out->ok && kp_health_probe(out, site, err) < 0)
         return -1;
     return out->ok ? kp_addons_check(out, site, deep, err) : 0;
-}
-
-int kp_health_store(const struct kp_health *health, const struct kp_site *site, bool deep,
-                    struct kp_err *err)
-{
-    kp_auto_free char *path = kp_path_join(site->state_folder, REPORT);
-    json_t *names = json_array();
-    for (size_t i = 0; i < kp_members(site); i++)
-        json_array_append_new(names, json_string(site->nodes[i].node->name));
-    kp_auto_json report = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:o, s:O}", "kind", "kpack.report/v1", "cluster",
-        site->inventory->cluster, "kubernetes", site->manifest->kubernetes, "bundle",
-        kp_digest_hex(&site->manifest->id).hex, "time", kp_text_utc(time(NULL)).s, "ok",
-        (int)health->ok, "deep", (int)deep, "nodes", names, "checks", health->checks);
-    kp_auto_free char *text = kp_json_dump(report, false);
-    return kp_file_write_atomic(path, kp_slice_of(text), 0600, err);
-}
-
-static bool lists_all_nodes(const json_t *names, const struct kp_site *site)
-{
-    if (json_array_size(names) != kp_members(site))
-        return false;
-    for (size_t i = 0; i < kp_members(site); i++) {
-        const char *name = json_string_value(json_array_get(names, i));
-        if (!name || strcmp(name, site->nodes[i].node->name) != 0)
-            return false;
-    }
-    return true;
-}
-
-static bool was_proven(const struct kp_site *site)
-{
-    kp_auto_free char *path = kp_path_join(site->state_folder, REPORT), *text = NULL;
-    kp_auto_json report = NULL;
-    struct kp_err ignored;
-    size_t len;
-    if (kp_file_read(path, REPORT_MAX, &text, &len, &ignored) < 0 ||
-        kp_json_parse(&report, (struct kp_slice){text, len}, REPORT_MAX, REPORT, &ignored) < 0)
-        return false;
-    const char *bundle = json_string_value(json_object_get(report, "bundle"));
-    return bundle && strcmp(bundle, kp_digest_hex(&site->manifest->id).hex) == 0 &&
-           json_is_true(json_object_get(report, "ok")) &&
-           json_is_true(json_object_get(report, "deep")) &&
-           lists_all_nodes(json_object_get(report, "nodes"), site);
-}
-
-bool kp_health_still_proven(struct kp_site *site)
-{
-    size_t changes = 0;
-    pthread_mutex_lock(&site->lock);
-    for (size_t i = 0; i < site->node_count; i++)
-        changes += site->nodes[i].changes;
-    pthread_mutex_unlock(&site->lock);
-    return changes == 0 && was_proven(site);
 }

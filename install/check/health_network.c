@@ -3,7 +3,6 @@
 
 #include "core/interrupt.h"
 #include "core/text.h"
-#include "install/check/health_probe.h"
 #include "install/security.h"
 #include "install/steps/common.h"
 

@@ -3,7 +3,7 @@
  * interfaces by Multus. */
 #pragma once
 
-#include "install/check/health.h"
+#include "install/check/health_report.h"
 
 /*
  * Where policy may be enforced: from two pods to `url` (a probe pod's, selected by app: probe),

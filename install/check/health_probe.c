@@ -22,6 +22,23 @@
 #define PARALLEL 8
 #define PROBE_PORT 8080
 
+bool kp_health_tries(size_t i, size_t j, size_t n)
+{
+    size_t distance = (j + n - i) % n;
+    if (i == j)
+        return false;
+    return n <= KP_HEALTH_ALL_PAIRS || distance <= 2 || distance == n / 2;
+}
+
+size_t kp_health_pairs(size_t n)
+{
+    size_t pairs = 0;
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < n; j++)
+            pairs += kp_health_tries(i, j, n);
+    return pairs;
+}
+
 struct asking_api {
     struct kp_site *site;
     json_t *question;

@@ -5,21 +5,8 @@
  */
 #pragma once
 
-#include "install/step.h"
+#include "install/check/findings.h"
 
-enum kp_level { KP_LEVEL_NOTE /* nothing to do */, KP_LEVEL_WARNING, KP_LEVEL_ERROR };
-struct kp_finding {
-    const struct kp_site_node *node; /* NULL: of the whole site */
-    enum kp_level level;
-    const char *check; /* static: "memory", "disk", "ports", … for --json */
-    char *text, *next; /* what is wrong; what to do */
-};
-struct kp_findings {
-    struct kp_finding *items;
-    size_t count, errors, warnings;
-};
-void kp_findings_release(struct kp_findings *findings);
-KP_DEFINE_AUTO_VALUE(kp_findings);
 /* Looks at every node that is connected; nodes that failed to connect become findings too. */
 void kp_preflight(const struct kp_site *site, struct kp_findings *out);
 /* The table of SCREENS.md, the findings below it and the last line, to out. */

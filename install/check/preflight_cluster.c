@@ -11,7 +11,7 @@ static bool has_address(const struct kp_look *look, const char *address)
     json_t *item;
     json_array_foreach(json_object_get(look->network, "addresses"), i, item)
     {
-        if (kp_network_same_ip(kp_fact_text(item, "address"), address))
+        if (kp_network_same_ip(kp_json_string(item, "address"), address))
             return true;
     }
     return false;
@@ -24,7 +24,7 @@ static bool has_interface(const struct kp_look *look, const char *name)
     json_t *item;
     json_array_foreach(interfaces, i, item)
     {
-        if (strcmp(kp_fact_text(item, "name"), name) == 0)
+        if (strcmp(kp_json_string(item, "name"), name) == 0)
             return true;
     }
     return json_array_size(interfaces) == 0;
@@ -56,11 +56,11 @@ static void check_port(const struct kp_look *look, const struct port *port)
     json_t *item;
     json_array_foreach(json_object_get(look->network, "listening"), i, item)
     {
-        const char *protocol = kp_fact_text(item, "protocol");
+        const char *protocol = kp_json_string(item, "protocol");
         if (kp_fact_number(item, "port") != (json_int_t)port->number ||
             strncmp(protocol, port->protocol, strlen(port->protocol)) != 0)
             continue;
-        const char *program = kp_fact_text(item, "program");
+        const char *program = kp_json_string(item, "program");
         kp_found(look, KP_LEVEL_ERROR, "ports", "stop that program, or kinstall reset --node NAME",
                  "port %u (%s) is in use by %s", port->number, port->what,
                  program[0] ? program : "another program");
@@ -105,12 +105,12 @@ static bool is_cluster_interface(const char *name)
 static void check_route(const struct kp_look *look, const char *cidr, const char *what,
                         const json_t *route)
 {
-    const char *interface = kp_fact_text(route, "interface");
+    const char *interface = kp_json_string(route, "interface");
     json_int_t prefix = kp_fact_number(route, "prefix");
     if (!prefix || is_cluster_interface(interface))
         return;
     kp_auto_free char *network =
-        kp_asprintf("%s/%d", kp_fact_text(route, "destination"), (int)prefix);
+        kp_asprintf("%s/%d", kp_json_string(route, "destination"), (int)prefix);
     if (kp_network_overlap(cidr, network))
         kp_found(look, KP_LEVEL_ERROR, "networks", "choose another network in the inventory",
                  "the %s network %s overlaps the route %s (%s)", what, cidr, network, interface);
@@ -132,7 +132,7 @@ void kp_rule_networks(const struct kp_look *look)
 void kp_rule_leftovers(const struct kp_look *look)
 {
     const json_t *files = json_object_get(look->leftovers, "kubernetes_files");
-    const char *cluster = kp_fact_text(look->node->record, "cluster");
+    const char *cluster = kp_json_string(look->node->record, "cluster");
     if (cluster[0] && !look->ours) {
         kp_found(look, KP_LEVEL_ERROR, "leftovers",
                  "kinstall reset with that cluster's inventory, if it is no longer needed",
@@ -159,7 +159,7 @@ void kp_rule_runtimes(const struct kp_look *look)
     const json_t *runtimes = json_object_get(look->leftovers, "runtimes");
     for (size_t i = 0; i < KP_COUNT(names) && !look->ours; i++) {
         const json_t *one = json_object_get(runtimes, names[i]);
-        if (strcmp(kp_fact_text(one, "active"), "active") != 0)
+        if (strcmp(kp_json_string(one, "active"), "active") != 0)
             continue;
         struct kp_runtime mine =
             kp_runtime_of(look->site->inventory, look->site->manifest, look->node->node);
@@ -167,7 +167,7 @@ void kp_rule_runtimes(const struct kp_look *look)
         kp_found(look, same ? KP_LEVEL_ERROR : KP_LEVEL_WARNING, "runtimes",
                  same ? "disable it (systemctl disable --now), and move its folder in /etc away"
                       : "it may go on beside kinstall's; both write iptables rules",
-                 "%s runs already (%s)", names[i], kp_fact_text(one, "path"));
+                 "%s runs already (%s)", names[i], kp_json_string(one, "path"));
     }
 }
 
@@ -175,13 +175,13 @@ static void check_pair(const struct kp_site *site, size_t i, size_t j, struct kp
 {
     const json_t *mine = json_object_get(site->nodes[i].facts, "system");
     const json_t *theirs = json_object_get(site->nodes[j].facts, "system");
-    const char *id = kp_fact_text(mine, "machine_id"), *name = kp_fact_text(mine, "hostname");
+    const char *id = kp_json_string(mine, "machine_id"), *name = kp_json_string(mine, "hostname");
     const struct kp_look look = {.site = site, .node = &site->nodes[i], .out = out};
-    if (id[0] && strcmp(id, kp_fact_text(theirs, "machine_id")) == 0)
+    if (id[0] && strcmp(id, kp_json_string(theirs, "machine_id")) == 0)
         kp_found(&look, KP_LEVEL_ERROR, "machine-id",
                  "rm /etc/machine-id; systemd-machine-id-setup; reboot",
                  "machine-id is that of %s (a cloned disk?)", site->nodes[j].node->name);
-    if (name[0] && strcmp(name, kp_fact_text(theirs, "hostname")) == 0)
+    if (name[0] && strcmp(name, kp_json_string(theirs, "hostname")) == 0)
         kp_found(&look, KP_LEVEL_ERROR, "hostname", "hostnamectl set-hostname NAME",
                  "hostname is that of %s", site->nodes[j].node->name);
 }

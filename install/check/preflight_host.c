@@ -36,9 +36,9 @@ static bool is_ignored(const struct kp_look *look, const char *name)
 void kp_rule_os(const struct kp_look *look)
 {
     const json_t *os = json_object_get(look->system, "os");
-    const char *id = kp_fact_text(os, "id");
+    const char *id = kp_json_string(os, "id");
     json_int_t systemd = kp_fact_number(look->system, "systemd");
-    if (kp_family_of(id, kp_fact_text(os, "id_like")) == KP_FAMILIES)
+    if (kp_family_of(id, kp_json_string(os, "id_like")) == KP_FAMILIES)
         kp_found(look, KP_LEVEL_WARNING, "os", "try it on one node first",
                  "%s is no distribution that this was built for", id[0] ? id : "the system");
     if (systemd < SYSTEMD_LEAST)
@@ -48,7 +48,7 @@ void kp_rule_os(const struct kp_look *look)
 
 void kp_rule_arch(const struct kp_look *look)
 {
-    const char *arch = kp_fact_text(look->system, "arch");
+    const char *arch = kp_json_string(look->system, "arch");
     for (const char **have = look->site->manifest->arches; *have; have++)
         if (strcmp(*have, arch) == 0)
             return;
@@ -168,8 +168,8 @@ void kp_rule_disk(const struct kp_look *look)
     };
     const json_t *disks = json_object_get(look->system, "disks");
     for (size_t i = KP_COUNT(places); i-- > 1;) {
-        const char *device = kp_fact_text(json_object_get(disks, places[i].path), "device");
-        const char *root = kp_fact_text(json_object_get(disks, places[0].path), "device");
+        const char *device = kp_json_string(json_object_get(disks, places[i].path), "device");
+        const char *root = kp_json_string(json_object_get(disks, places[0].path), "device");
         if (strcmp(device, root) == 0) {
             places[0].needed += places[i].needed;
             places[i].needed = 0;
@@ -197,7 +197,7 @@ void kp_rule_swap(const struct kp_look *look)
         return;
     kp_found(look, KP_LEVEL_WARNING, "swap",
              "kinstall turns it off and masks it; keep it with swap: keep", "swap is on (%s)",
-             kp_fact_text(json_array_get(swap, 0), "device"));
+             kp_json_string(json_array_get(swap, 0), "device"));
 }
 
 void kp_rule_capabilities(const struct kp_look *look)
@@ -215,7 +215,7 @@ void kp_rule_modules(const struct kp_look *look)
     const json_t *modules = json_object_get(look->kernel, "modules");
     bool folder = json_is_true(json_object_get(look->kernel, "modules_folder"));
     for (size_t i = 0; i < n; i++) {
-        if (strcmp(kp_fact_text(modules, needed[i]), "missing") != 0)
+        if (strcmp(kp_json_string(modules, needed[i]), "missing") != 0)
             continue;
         // Those of kube-proxy's mode are named after what they do, and seen where they do it.
         kp_found(look, folder || i >= 2 ? KP_LEVEL_ERROR : KP_LEVEL_WARNING, "modules",
@@ -237,7 +237,7 @@ static bool is_older(const char *kernel, unsigned major, unsigned minor)
 /* kube-proxy itself refuses an older kernel (pkg/proxy/nftables). */
 void kp_rule_proxy(const struct kp_look *look)
 {
-    const char *kernel = kp_fact_text(look->system, "kernel");
+    const char *kernel = kp_json_string(look->system, "kernel");
     if (look->site->inventory->net.kube_proxy == KP_PROXY_NFTABLES && is_older(kernel, 5, 13))
         kp_found(look, KP_LEVEL_ERROR, "kernel",
                  "a newer kernel, or kubernetes.kube_proxy: iptables",
@@ -247,7 +247,7 @@ void kp_rule_proxy(const struct kp_look *look)
 /* A package of the bundle brings it: said, and no error. */
 static bool is_carried(const struct kp_look *look, const char *program, enum kp_family family)
 {
-    const char *arch = kp_fact_text(look->system, "arch");
+    const char *arch = kp_json_string(look->system, "arch");
     const struct kp_file *package =
         kp_package_for(look->site->manifest, program, family, arch, look->node->node->roles);
     if (package)
@@ -281,7 +281,7 @@ void kp_rule_programs(const struct kp_look *look)
     static const char *const mandatory[] = {"conntrack", "ip", "iptables", "mount", "nsenter"};
     const json_t *os = json_object_get(look->system, "os");
     const json_t *programs = json_object_get(look->system, "programs");
-    enum kp_family family = kp_family_of(kp_fact_text(os, "id"), kp_fact_text(os, "id_like"));
+    enum kp_family family = kp_family_of(kp_json_string(os, "id"), kp_json_string(os, "id_like"));
     for (const char **name = look->site->manifest->programs; *name; name++) {
         kp_auto_free char *kubeadm_name = kp_asprintf("FileExisting-%s", *name);
         const json_t *path = json_object_get(programs, *name);
@@ -305,7 +305,7 @@ void kp_rule_security(const struct kp_look *look)
 {
     size_t i;
     json_t *item;
-    if (strcmp(kp_fact_text(look->system, "selinux"), "enforcing") == 0)
+    if (strcmp(kp_json_string(look->system, "selinux"), "enforcing") == 0)
         kp_found(look, KP_LEVEL_WARNING, "selinux", "kinstall leaves it as it is",
                  "SELinux is enforcing; container-selinux is needed for containers");
     json_array_foreach(json_object_get(look->network, "firewalls"), i, item)

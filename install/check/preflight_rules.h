@@ -15,8 +15,6 @@ typedef void kp_rule(const struct kp_look *look);
 
 void kp_found(const struct kp_look *look, enum kp_level level, const char *check, const char *next,
               const char *fmt, ...) KP_PRINTF(5, 6);
-/* facts.<part>.<key> as text, "" where missing or null. */
-const char *kp_fact_text(const json_t *part, const char *key);
 json_int_t kp_fact_number(const json_t *part, const char *key);
 
 kp_rule kp_rule_os, kp_rule_arch, kp_rule_cgroups, kp_rule_cpu, kp_rule_memory, kp_rule_disk,

@@ -62,16 +62,11 @@ static int kubectl(const struct kp_node_approving *how, const char *verb, const 
                       (int)(said.len > 300 ? 300 : said.len), said.ptr);
 }
 
-static const char *text_at(const json_t *csr, const char *part, const char *key)
-{
-    const char *text = json_string_value(json_object_get(json_object_get(csr, part), key));
-    return text ? text : "";
-}
-
 static json_t *entry_of(const json_t *csr)
 {
     char name[SHOWN_MAX], user[SHOWN_MAX];
-    const char *given = text_at(csr, "metadata", "name"), *who = text_at(csr, "spec", "username");
+    const char *given = kp_json_string_in(csr, "metadata", "name"),
+               *who = kp_json_string_in(csr, "spec", "username");
     kp_approve_plain(name, sizeof(name), given, strlen(given));
     kp_approve_plain(user, sizeof(user), who, strlen(who));
     return json_pack("{s:s, s:s}", "name", name, "requester", user);
@@ -81,8 +76,8 @@ static int approve(const struct kp_node_approving *how, const json_t *csr, struc
 {
     kp_auto_value(kp_buf) out = KP_BUF(PAGE_MAX);
     kp_auto_json answer = json_deep_copy(csr);
-    const char *name = text_at(csr, "metadata", "name");
-    if (!kp_text_dns_name(name, 253) || !text_at(csr, "metadata", "resourceVersion")[0])
+    const char *name = kp_json_string_in(csr, "metadata", "name");
+    if (!kp_text_dns_name(name, 253) || !kp_json_string_in(csr, "metadata", "resourceVersion")[0])
         return kp_fail(err, KP_FAILED, "a request without name or version");
     json_t *status = json_object_get(answer, "status");
     if (!json_is_object(status)) {
@@ -179,7 +174,7 @@ static int look_at_page(struct looking *looking, char **next, struct kp_err *err
     {
         look_at(looking, csr);
     }
-    const char *more = text_at(page, "metadata", "continue");
+    const char *more = kp_json_string_in(page, "metadata", "continue");
     kp_free(*next);
     *next = *more && is_token(more) ? kp_strdup(more) : NULL;
     return 0;

@@ -109,18 +109,12 @@ static const struct kp_approve_node *find_node(const struct kp_approve_list *lis
 
 /* --- what the API server says of the request -------------------------------------------------- */
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
 static bool is_settled(const json_t *csr)
 {
     const json_t *spec = json_object_get(csr, "spec"), *status = json_object_get(csr, "status");
-    return strcmp(text_of(spec, "signerName"), KP_APPROVE_SIGNER) != 0 ||
+    return strcmp(kp_json_string(spec, "signerName"), KP_APPROVE_SIGNER) != 0 ||
            json_array_size(json_object_get(status, "conditions")) > 0 ||
-           text_of(status, "certificate")[0];
+           kp_json_string(status, "certificate")[0];
 }
 
 /* The node that asks, or NULL. */
@@ -128,7 +122,7 @@ static const struct kp_approve_node *judge_requester(const struct kp_approve_lis
                                                      const json_t *spec,
                                                      char why[KP_APPROVE_WHY_MAX])
 {
-    const char *user = text_of(spec, "username");
+    const char *user = kp_json_string(spec, "username");
     char shown[SHOWN_MAX];
     kp_approve_plain(shown, sizeof(shown), user, strlen(user));
     const struct kp_approve_node *node =
@@ -304,7 +298,7 @@ static bool judge_request(const struct kp_approve_node *node, const json_t *spec
                           char why[KP_APPROVE_WHY_MAX])
 {
     kp_auto_free char *pem = NULL;
-    struct kp_slice text = kp_slice_of(text_of(spec, "request"));
+    struct kp_slice text = kp_slice_of(kp_json_string(spec, "request"));
     size_t len = 0;
     if (text.len > KP_APPROVE_REQUEST_MAX)
         return no(why, "its request is larger than %zu bytes", KP_APPROVE_REQUEST_MAX);
@@ -313,7 +307,8 @@ static bool judge_request(const struct kp_approve_node *node, const json_t *spec
     __attribute__((cleanup(free_request))) X509_REQ *request = read_request(pem, len);
     if (!request)
         return no(why, "its request is not one PKCS#10 request in PEM");
-    return judge_key(request, why) && judge_subject(request, text_of(spec, "username"), why) &&
+    return judge_key(request, why) &&
+           judge_subject(request, kp_json_string(spec, "username"), why) &&
            judge_extensions(node, request, why);
 }
 

@@ -26,20 +26,14 @@ static bool is_of_the_system(const char *key)
            kp_starts_with(key, "ToBeDeletedByClusterAutoscaler");
 }
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
 static const json_t *has_taint(const json_t *taints, const struct kp_taint *wanted)
 {
     size_t i;
     const json_t *taint;
     json_array_foreach(taints, i, taint)
     {
-        if (same(text_of(taint, "key"), wanted->key) &&
-            same(text_of(taint, "effect"), wanted->effect))
+        if (same(kp_json_string(taint, "key"), wanted->key) &&
+            same(kp_json_string(taint, "effect"), wanted->effect))
             return taint;
     }
     return NULL;
@@ -48,8 +42,8 @@ static const json_t *has_taint(const json_t *taints, const struct kp_taint *want
 static bool is_wanted(const struct kp_node *node, const json_t *taint)
 {
     for (size_t i = 0; i < node->taint_count; i++)
-        if (same(node->taints[i].key, text_of(taint, "key")) &&
-            same(node->taints[i].effect, text_of(taint, "effect")))
+        if (same(node->taints[i].key, kp_json_string(taint, "key")) &&
+            same(node->taints[i].effect, kp_json_string(taint, "effect")))
             return true;
     return false;
 }
@@ -109,7 +103,7 @@ static bool has_word(const json_t *taints, struct kp_slice word)
     json_array_foreach(taints, i, taint)
     {
         kp_auto_free char *one =
-            kp_asprintf("%s:%s", text_of(taint, "key"), text_of(taint, "effect"));
+            kp_asprintf("%s:%s", kp_json_string(taint, "key"), kp_json_string(taint, "effect"));
         if (kp_slice_equal(word, one))
             return true;
     }
@@ -154,7 +148,7 @@ static int set_marks(struct kp_site *site, struct kp_site_node *node, const stru
         if (!now || !same(json_string_value(now), mark->value))
             add(arena, args, &n, kp_arena_printf(arena, "%s=%s", mark->key, mark->value));
     }
-    struct kp_slice rest = kp_slice_of(text_of(annotations, marks->note)), word;
+    struct kp_slice rest = kp_slice_of(kp_json_string(annotations, marks->note)), word;
     while (next_noted(&rest, &word)) {
         kp_auto_free char *key = kp_asprintf("%.*s", (int)word.len, word.ptr);
         if (!wants_mark(marks, word) && json_object_get(have, key))
@@ -189,7 +183,7 @@ static int set_taints(struct kp_site *site, struct kp_site_node *node, const jso
         const struct kp_taint *wanted = &node->node->taints[j];
         const json_t *now = has_taint(have, wanted);
         kp_buf_addf(&own, "%s%s:%s", j ? "," : "", wanted->key, wanted->effect);
-        if (!now || !same(text_of(now, "value"), wanted->value))
+        if (!now || !same(kp_json_string(now, "value"), wanted->value))
             add(arena, args, &n,
                 kp_arena_printf(arena, "%s=%s:%s", wanted->key, wanted->value ? wanted->value : "",
                                 wanted->effect));
@@ -197,12 +191,13 @@ static int set_taints(struct kp_site *site, struct kp_site_node *node, const jso
     json_array_foreach(have, i, taint)
     {
         if (node->node->taints_set && !is_wanted(node->node, taint) &&
-            !is_of_the_system(text_of(taint, "key")))
+            !is_of_the_system(kp_json_string(taint, "key")))
             add(arena, args, &n,
-                kp_arena_printf(arena, "%s:%s-", text_of(taint, "key"), text_of(taint, "effect")));
+                kp_arena_printf(arena, "%s:%s-", kp_json_string(taint, "key"),
+                                kp_json_string(taint, "effect")));
     }
     // Said nothing of taints any more: those that were set here go, those of others stay.
-    struct kp_slice rest = kp_slice_of(text_of(annotations, NOTED_TAINTS)), word;
+    struct kp_slice rest = kp_slice_of(kp_json_string(annotations, NOTED_TAINTS)), word;
     while (!node->node->taints_set && next_noted(&rest, &word))
         if (!wants_taint(node->node, word) && has_word(have, word))
             add(arena, args, &n, kp_arena_printf(arena, "%.*s-", (int)word.len, word.ptr));
@@ -220,7 +215,7 @@ static const json_t *find_node(const json_t *list, const char *name)
     const json_t *item;
     json_array_foreach(json_object_get(list, "items"), i, item)
     {
-        if (same(text_of(json_object_get(item, "metadata"), "name"), name))
+        if (same(kp_json_string(json_object_get(item, "metadata"), "name"), name))
             return item;
     }
     return NULL;

@@ -59,12 +59,6 @@ static int list_copies(struct kp_site *site, struct kp_site_node *node, char **o
     return kp_ask(site, node, argv, 30, &status, out, err);
 }
 
-static const char *text_at(const json_t *object, const char *part, const char *key)
-{
-    const char *text = json_string_value(json_object_get(json_object_get(object, part), key));
-    return text ? text : "";
-}
-
 /* Only pods that come back by themselves, and on this node. */
 static bool is_of_daemonset(const json_t *pod)
 {
@@ -76,12 +70,12 @@ static bool is_of_daemonset(const json_t *pod)
 static int remake_pod(struct kp_site *site, struct kp_site_node *node, const json_t *pod,
                       struct kp_err *err)
 {
-    const char *name = text_at(pod, "metadata", "name");
+    const char *name = kp_json_string_in(pod, "metadata", "name");
     const char *argv[] = {"delete",
                           "pod",
                           name,
                           "-n",
-                          text_at(pod, "metadata", "namespace"),
+                          kp_json_string_in(pod, "metadata", "namespace"),
                           "--wait=false",
                           "--ignore-not-found",
                           NULL};
@@ -113,7 +107,7 @@ static int remake_stale(struct kp_site *site, struct kp_site_node *node, const c
         return -1;
     json_array_foreach(json_object_get(pods, "items"), i, pod)
     {
-        struct kp_slice uid = kp_slice_of(text_at(pod, "metadata", "uid"));
+        struct kp_slice uid = kp_slice_of(kp_json_string_in(pod, "metadata", "uid"));
         if (uid.len && has_word(stale, uid) && is_of_daemonset(pod) &&
             remake_pod(site, node, pod, err) < 0)
             return -1;

@@ -256,7 +256,10 @@ static int apply_join(struct kp_site *site, struct kp_site_node *node, struct kp
     kp_step_changed(site, node, "kubeadm join", &change);
     if (site->dry_run)
         return 0;
-    return settled ? 0 : join(site, node, err);
+    if (!settled && join(site, node, err) < 0)
+        return -1;
+    // kubeadm has put the first control plane's certificates for external etcd over its own.
+    return kp_is_control_plane(node) ? kp_etcd_place_client(site, node, NULL, err) : 0;
 }
 
 /* The token is of no use any more: gone from the cluster and from memory. */

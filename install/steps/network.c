@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Phase network: the manifests of the bundle's network plugin, applied and waited for. */
 #include "install/plugin.h"
-#include "install/check/health.h"
 #include "install/check/health_probe.h"
 #include "install/steps/common.h"
 #include "install/steps/images.h"

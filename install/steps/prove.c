@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Phase prove: the cluster works, and here is how to reach it. */
 #include "install/addons/addons.h"
+#include "install/check/health.h"
+#include "install/check/health_probe.h"
 #include "install/steps/common.h"
 
 #include "core/file.h"

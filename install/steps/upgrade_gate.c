@@ -25,12 +25,6 @@ static int get_node(struct kp_site *site, const struct kp_site_node *node, json_
                               node->node->name);
 }
 
-static const char *text_at(const json_t *object, const char *a, const char *b)
-{
-    const char *text = json_string_value(json_object_get(json_object_get(object, a), b));
-    return text ? text : "";
-}
-
 static bool has_condition(const json_t *object, const char *name)
 {
     const json_t *list = json_object_get(json_object_get(object, "status"), "conditions");
@@ -47,8 +41,7 @@ static bool has_condition(const json_t *object, const char *name)
 static const char *owner_kind(const json_t *pod)
 {
     const json_t *owners = json_object_get(json_object_get(pod, "metadata"), "ownerReferences");
-    const char *kind = json_string_value(json_object_get(json_array_get(owners, 0), "kind"));
-    return kind ? kind : "";
+    return kp_json_string(json_array_get(owners, 0), "kind");
 }
 
 /* Static pods that have the version of Kubernetes; etcd, haproxy and kube-vip have their own. */
@@ -64,7 +57,7 @@ static bool has_version(const json_t *pod, const char *version)
     const json_t *containers = json_object_get(json_object_get(pod, "spec"), "containers");
     const char *image = json_string_value(json_object_get(json_array_get(containers, 0), "image"));
     const char *colon = image ? strrchr(image, ':') : NULL;
-    return !is_of_kubernetes(text_at(pod, "metadata", "name")) ||
+    return !is_of_kubernetes(kp_json_string_in(pod, "metadata", "name")) ||
            (colon && strcmp(colon + 1, version) == 0);
 }
 
@@ -75,7 +68,7 @@ void kp_upgrade_pods_lack(char *out, size_t size, const json_t *pods, const char
     *out = '\0';
     json_array_foreach(json_object_get(pods, "items"), i, pod)
     {
-        const char *name = text_at(pod, "metadata", "name"), *kind = owner_kind(pod);
+        const char *name = kp_json_string_in(pod, "metadata", "name"), *kind = owner_kind(pod);
         bool fixed = strcmp(kind, "Node") == 0; // a static pod
         if (!fixed && strcmp(kind, "DaemonSet") != 0)
             continue;
@@ -101,7 +94,8 @@ static int look(struct kp_site *site, struct kp_site_node *node, const char *ver
     kp_auto_json pods = NULL;
     if (get_node(site, node, &object, err) < 0)
         return -1;
-    const char *have = text_at(json_object_get(object, "status"), "nodeInfo", "kubeletVersion");
+    const char *have =
+        kp_json_string_in(json_object_get(object, "status"), "nodeInfo", "kubeletVersion");
     if (strcmp(have, version) != 0) {
         snprintf(lack, size, "its kubelet still reports %s", have);
         return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the steps write, against golden files (KP_GOLDEN=write writes them), and what they read. */
 #include "core/file.h"
-#include "install/check/health.h"
+#include "install/check/health_probe.h"
 #include "install/node/approve_rules.h"
 #include "install/steps/approve.h"
 #include "install/steps/common.h"
