@@ -95,8 +95,7 @@ static struct kp_site_node *find_lost(struct kp_site *site, const struct kp_err 
 /* A node that reboots or a link that is cut for a while costs a pause, not the run. */
 static bool come_back(struct kp_site *site, const struct kp_err *lost)
 {
-    bool was_lost = lost->reason && strcmp(lost->reason, "connection_lost") == 0;
-    struct kp_site_node *node = was_lost ? find_lost(site, lost) : NULL;
+    struct kp_site_node *node = kp_session_lost_by(lost) ? find_lost(site, lost) : NULL;
     if (!node)
         return false;
     kp_journal_note(site->journal, "connection_lost", node_name(node), NULL, lost->message);

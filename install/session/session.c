@@ -473,6 +473,11 @@ bool kp_session_lost(const struct kp_session *session)
     return lost;
 }
 
+bool kp_session_lost_by(const struct kp_err *err)
+{
+    return err->reason && strcmp(err->reason, "connection_lost") == 0;
+}
+
 int kp_session_why_lost(struct kp_session *s, struct kp_err *err)
 {
     pthread_mutex_lock(&s->lock);

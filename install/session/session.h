@@ -51,6 +51,8 @@ KP_DEFINE_AUTO(kp_session);
 const char *kp_session_node(const struct kp_session *session);
 const char *kp_session_arch(const struct kp_session *session); /* "amd64" */
 bool kp_session_lost(const struct kp_session *session);
+/* The error is that of a connection that was lost: to ask again by it is in vain. */
+bool kp_session_lost_by(const struct kp_err *err);
 /* Of one that is lost: the error that its calls end with. Returns -1. */
 int kp_session_why_lost(struct kp_session *session, struct kp_err *err);
 /* Begins again where it is lost, once nobody is left in a call on it. Any thread: of several that

@@ -212,7 +212,7 @@ static int restart_etcd(struct kp_site *site, struct kp_site_node *node, struct 
     // The others may be about to find their new files themselves.
     while (kp_etcd_others_well(site, node, err) < 0) {
         struct timespec pause = {.tv_nsec = PAUSE_NS};
-        if (kp_now() > until || kp_interrupted())
+        if (kp_session_lost_by(err) || kp_now() > until || kp_interrupted())
             return -1;
         nanosleep(&pause, NULL);
     }

@@ -129,7 +129,7 @@ static const char *state_of(const struct row *row)
 {
     if (!row->node)
         return "not in the inventory";
-    if (row->node->failed)
+    if (row->node->failed || (!row->answers && kp_session_lost(row->node->session)))
         return "unreachable";
     if (!row->answers)
         return "down";
