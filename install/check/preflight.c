@@ -32,13 +32,29 @@ static void look_at_node(const struct kp_site *site, const struct kp_site_node *
         rules[i](&look);
 }
 
+/* Where there is a cluster already it is not begun with a node missing: that one may be dead. */
+static void find_unconnected(const struct kp_site *site, const struct kp_site_node *node,
+                             struct kp_findings *out)
+{
+    const char *name = node->node->name, *hint = node->failure.hint;
+    kp_auto_free char *more = NULL;
+    bool made = false;
+    for (size_t i = 0; i < site->node_count; i++)
+        made = made || (!site->nodes[i].failed && is_ours(site, &site->nodes[i]));
+    if (made && strcmp(kp_err_reason(&node->failure), "unreachable") == 0)
+        more = kp_asprintf("%s where it is dead for good: kinstall remove %s --force-dead -i %s, "
+                           "and leave it out of the inventory",
+                           hint, name, site->inventory->path);
+    kp_findings_add(out, node, KP_LEVEL_ERROR, "connect", node->failure.message,
+                    more ? more : hint);
+}
+
 void kp_preflight(const struct kp_site *site, struct kp_findings *out)
 {
     for (size_t i = 0; i < site->node_count; i++) {
         const struct kp_site_node *node = &site->nodes[i];
         if (node->failed)
-            kp_findings_add(out, node, KP_LEVEL_ERROR, "connect", node->failure.message,
-                            node->failure.hint);
+            find_unconnected(site, node, out);
         else
             look_at_node(site, node, out);
     }

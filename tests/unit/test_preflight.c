@@ -374,6 +374,41 @@ Test(preflight, all_rules_are_asked_and_lost_nodes_are_findings)
     end_scene(&s);
 }
 
+/* In a cluster that is there, an off node may also be dead: the way out is named. */
+Test(preflight, a_node_that_does_not_answer)
+{
+    static const struct {
+        const char *reason;
+        bool ours, named;
+    } rows[] = {{"unreachable", true, true},
+                {"unreachable", false, false},
+                {"permission_denied", true, false}};
+    for (size_t i = 0; i < KP_COUNT(rows); i++) {
+        struct scene s;
+        kp_auto_value(kp_findings) findings = {0};
+        set_scene(&s);
+        s.nodes[0].mirror = false; // there is no bundle to be kept
+        if (rows[i].ours)
+            s.site_nodes[0].record = json_pack("{s:s}", "cluster", "demo");
+        s.nodes[1] =
+            (struct kp_node){.name = "w1", .address = "10.77.0.12", .roles = KP_ROLE_WORKER};
+        s.site_nodes[1] = (struct kp_site_node){.node = &s.nodes[1], .failed = true};
+        s.site_nodes[1].failure = (struct kp_err){
+            .code = KP_FAILED, .reason = rows[i].reason, .message = "no way", .hint = "is it on?"};
+        s.site.node_count = 2;
+        kp_preflight(&s.site, &findings);
+        const struct kp_finding *found = NULL;
+        for (size_t k = 0; k < findings.count; k++)
+            if (findings.items[k].node == &s.site_nodes[1])
+                found = &findings.items[k];
+        cr_assert(found && found->level == KP_LEVEL_ERROR);
+        cr_expect(kp_starts_with(found->next, "is it on?"), "%s", found->next);
+        cr_expect_eq(strstr(found->next, "kinstall remove w1 --force-dead -i ") != NULL,
+                     rows[i].named, "%zu: %s", i, found->next);
+        end_scene(&s);
+    }
+}
+
 Test(preflight, a_node_of_another_cluster_and_one_of_ours)
 {
     struct scene s;
