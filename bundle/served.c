@@ -43,6 +43,7 @@ int kp_served_parse(struct kp_served_list *out, struct kp_slice text, const char
     const char *kind = kp_json_text(&r, "kind", NAME_MAX_LEN);
     if (!r.failed && strcmp(kind, KP_SERVED_KIND) != 0)
         kp_json_complain(&r, "kind", "\"%s\" is not " KP_SERVED_KIND, kind);
+    out->accepted = kp_json_number_optional(&r, "accepted", INT64_MAX, 0);
     size_t n = kp_json_array(&r, "bundles", KP_SERVED_MAX, false, &array);
     for (size_t i = 0; i < n && !r.failed; i++)
         if (read_one(out, &r, array, i) < 0)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a mirror says it serves (kind kpack.served/v1, GET /bundles of kregistry): {"kind",
- * "bundles": [{"id", "name", "serial", "size"}]}, the accepted bundle first, then its bases, then
- * the one before it. Nothing of it is signed: it says what may be asked for, not what to believe.
+ * "accepted", "bundles": [{"id", "name", "serial", "size"}]}, the accepted bundle first, then its
+ * bases, then the one before it. Nothing of it is signed: it says what may be asked for, not what
+ * to believe.
  */
 #pragma once
 
@@ -19,6 +20,7 @@ struct kp_served {
 struct kp_served_list {
     struct kp_served items[KP_SERVED_MAX]; /* distinct ids */
     size_t count;
+    uint64_t accepted; /* when kinstall accepted the first one here, in seconds; 0: not known */
 };
 /* Unknown members are passed over. KP_USAGE where it is not such a document; from names the one who
  * said it. */

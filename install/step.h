@@ -52,6 +52,7 @@ struct kp_site { /* one run: everything that steps stand on; borrowed by them */
     char run_id[33];
     const char **mirror_urls; /* "https://10.77.0.11:5000", NULL-terminated */
     char *mirror_ca;          /* PEM of the site's CA */
+    uint64_t accepted;        /* when this bundle was, for its mirrors (steps/mirror.c) */
     double kubeadm_seconds;   /* while at least one of kubeadm's own commands ran, for the report */
     bool made_now;            /* this run made the cluster (steps/init.c) */
     bool probe_started;       /* the probe's pods are on their way (steps/network.c) */

@@ -10,6 +10,7 @@ struct kp_catalog {
     size_t offer_count;
     struct kp_tag *tags;
     size_t tag_count;
+    uint64_t accepted;
 };
 
 bool kp_is_manifest_type(const char *media_type)
@@ -106,6 +107,16 @@ void kp_catalog_free(struct kp_catalog *catalog)
         return;
     kp_arena_free(catalog->arena);
     kp_free(catalog);
+}
+
+void kp_catalog_set_accepted(struct kp_catalog *catalog, uint64_t accepted)
+{
+    catalog->accepted = accepted;
+}
+
+uint64_t kp_catalog_accepted(const struct kp_catalog *catalog)
+{
+    return catalog->accepted;
 }
 
 const struct kp_offer *kp_catalog_offer(const struct kp_catalog *catalog, size_t i)

@@ -31,6 +31,9 @@ struct kp_holding { /* where a blob lies */
 struct kp_catalog;
 /* offers are copied, the manifests borrowed. */
 struct kp_catalog *kp_catalog_new(const struct kp_offer *offers, size_t count);
+/* When the first offer was accepted, in seconds; 0 where nobody said so. */
+void kp_catalog_set_accepted(struct kp_catalog *catalog, uint64_t accepted);
+uint64_t kp_catalog_accepted(const struct kp_catalog *catalog);
 void kp_catalog_free(struct kp_catalog *catalog);
 KP_DEFINE_AUTO(kp_catalog);
 const struct kp_offer *kp_catalog_offer(const struct kp_catalog *catalog, size_t i);

@@ -17,7 +17,7 @@ struct options {
     struct kp_text_list bundles, ids, keys, listen, plain;
     const char *cert, *key_file, *access_log;
     uint64_t workers, checkers, connections, per_address, head_time, idle_time, stall_time,
-        drain_time;
+        drain_time, accepted;
     bool no_background, quiet;
 };
 
@@ -28,6 +28,9 @@ static const struct kp_option options[] = {
      "accepted id of the bundle at the same place in order: it is the only thing checked about who "
      "signed it",
      0},
+    {"accepted", 0, KP_OPT_NUMBER, offsetof(struct options, accepted), "SECONDS",
+     "when the first bundle was accepted, since 1970: other mirrors go by the later one",
+     INT64_MAX},
     {"key", 0, KP_OPT_LIST, offsetof(struct options, keys), "FILE",
      "trust this public key, for bundles without an id", 0},
     {"listen", 'l', KP_OPT_LIST, offsetof(struct options, listen), "ADDRESS:PORT",
@@ -248,7 +251,8 @@ static int run(void *user, int argc, char **argv, struct kp_err *err)
     struct kp_registry_settings settings = {.access_log = -1,
                                             .error_log = STDERR_FILENO,
                                             .checkers = (unsigned)o->checkers,
-                                            .no_background = o->no_background};
+                                            .no_background = o->no_background,
+                                            .accepted = o->accepted};
     kp_auto_fd int log = -1;
     kp_interrupt_catch();
     if (read_http(&settings.http, o, err) < 0 || open_log(&log, o->access_log, err) < 0 ||

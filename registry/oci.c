@@ -296,7 +296,8 @@ static void answer_bundles(const struct question *q, struct kp_answer *out)
                             "name", offer->manifest->name, "serial",
                             (json_int_t)offer->manifest->serial, "size", (json_int_t)offer->size));
     }
-    kp_auto_json value = json_pack("{s:s, s:O}", "kind", KP_SERVED_KIND, "bundles", list);
+    kp_auto_json value = json_pack("{s:s, s:I, s:O}", "kind", KP_SERVED_KIND, "accepted",
+                                   (json_int_t)kp_catalog_accepted(q->catalog), "bundles", list);
     kp_buf_adds(&out->fields, JSON_TYPE "Cache-Control: no-store\r\n");
     put_json(out, 200, value);
 }

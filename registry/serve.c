@@ -286,6 +286,7 @@ int kp_registry_new(struct kp_registry **out, const struct kp_registry_settings 
         offers[i].size = kp_bundle_size(settings->bundles[i]);
     }
     registry->catalog = kp_catalog_new(offers, settings->bundle_count);
+    kp_catalog_set_accepted(registry->catalog, settings->accepted);
     struct kp_checker_events events = {.ready = on_ready, .failed = on_failed, .user = registry};
     registry->checker = kp_checker_new(registry->bundles, settings->bundle_count, &events);
     struct kp_http_server_settings http = settings->http;

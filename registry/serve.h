@@ -17,6 +17,7 @@ struct kp_registry_settings {
     int error_log;                       /* for damaged entries; one line each */
     unsigned checkers;                   /* verifying threads; 0: one per core */
     bool no_background;                  /* check only what is asked for */
+    uint64_t accepted;                   /* for /bundles, see bundle/served.h */
 };
 struct kp_registry;
 KP_CHECK int kp_registry_new(struct kp_registry **out, const struct kp_registry_settings *settings,

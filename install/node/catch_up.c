@@ -17,6 +17,7 @@
 #define UNIT_MAX ((size_t)256 << 10)
 #define RESERVE ((uint64_t)256 << 20) /* bytes that stay free beside a bundle */
 #define CONNECT_S 5.0
+#define CLOCK_S 86400 /* that another mirror's time may be ahead */
 #define SERVE_S 30.0
 #define PAUSE_NS 200000000L
 
@@ -126,8 +127,10 @@ static int look(struct catching *c, bool *mirror, struct kp_err *err)
 static bool is_newer(const struct catching *c, size_t mirror)
 {
     const struct kp_served_list *said = &c->said[mirror];
-    return said->count && !kp_served_find(&c->own, &said->items[0].id) &&
-           said->items[0].serial > c->serial;
+    // One that the site went back from has the higher serial, and was accepted before.
+    return said->count && said->accepted > c->own.accepted &&
+           said->accepted <= (uint64_t)time(NULL) + CLOCK_S &&
+           !kp_served_find(&c->own, &said->items[0].id) && said->items[0].serial > c->serial;
 }
 
 static bool has_something(const struct catching *c)

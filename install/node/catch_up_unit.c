@@ -28,6 +28,13 @@ static bool take_bundle(struct kp_slice *rest, const char *folder, struct kp_ser
     return true;
 }
 
+/* Those of an earlier kinstall have none. */
+static bool take_accepted(struct kp_slice *rest, uint64_t *out)
+{
+    struct kp_slice number;
+    return !take_option(rest, "--accepted", &number) || kp_parse_u64(number, INT64_MAX, out);
+}
+
 /* The one ExecStart: *before ends behind the program and its blank, *rest begins behind the
  * bundles. */
 static bool take_apart(struct kp_slice text, const char *folder, struct kp_slice *before,
@@ -44,7 +51,8 @@ static bool take_apart(struct kp_slice text, const char *folder, struct kp_slice
         struct kp_served one = {{{0}}, 0, 0};
         while (out->count < KP_SERVED_MAX && take_bundle(&line, folder, &one))
             out->items[out->count++] = one;
-        if (!out->count || !kp_slice_starts(line, "--listen "))
+        if (!out->count || !take_accepted(&line, &out->accepted) ||
+            !kp_slice_starts(line, "--listen "))
             return false;
         *before = (struct kp_slice){text.ptr, (size_t)(program.ptr + program.len + 1 - text.ptr)};
         *rest = (struct kp_slice){line.ptr, (size_t)(text.ptr + text.len - line.ptr)};
@@ -76,6 +84,8 @@ char *kp_catch_up_write_unit(struct kp_slice text, const char *folder,
         struct kp_digest_text id = kp_digest_hex(&wanted->items[i].id);
         kp_buf_addf(&out, "--bundle %s/%s.tar.zst --id %s ", folder, id.hex, id.hex);
     }
+    if (wanted->accepted)
+        kp_buf_addf(&out, "--accepted %llu ", (unsigned long long)wanted->accepted);
     kp_buf_add(&out, rest.ptr, rest.len);
     return out.overflow ? NULL : kp_buf_steal(&out);
 }
@@ -94,7 +104,7 @@ int kp_catch_up_plan(struct kp_served_list *out, const struct kp_manifest *fresh
                      const struct kp_served_list *said, const struct kp_served_list *own,
                      struct kp_err *err)
 {
-    *out = (struct kp_served_list){.count = 0};
+    *out = (struct kp_served_list){.count = 0, .accepted = said->accepted};
     bool fits = add(out, &fresh->id), whole = true;
     for (size_t i = 0; i < fresh->base_count; i++)
         fits = fits && add(out, &fresh->bases[i].id);

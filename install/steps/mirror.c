@@ -10,6 +10,7 @@
 #include "install/pki/pki.h"
 #include "install/steps/renew.h"
 
+#include <stdlib.h>
 #include <time.h>
 
 #define CA_NAME "mirror-ca"
@@ -20,6 +21,7 @@
 #define UNIT "kregistry.service"
 #define UNITS "/etc/systemd/system/"
 #define UNIT_FILE UNITS UNIT
+#define UNIT_MAX ((size_t)256 << 10)
 #define OTHERS_MAX ((size_t)64 << 10)
 #define REACH_S 20.0
 #define PAUSE_NS 200000000L
@@ -191,7 +193,8 @@ static bool is_current(const struct kp_manifest *m, const struct kp_digest *id)
     return found;
 }
 
-/* "--bundle PATH --id HEX …": the accepted bundle first, then its bases, then the one before it. */
+/* "--bundle PATH --id HEX … --accepted SECONDS": the accepted bundle first, then its bases, then
+ * the one before it. */
 static char *serve_options(const struct kp_site *site, bool previous)
 {
     kp_auto_value(kp_buf) out = KP_BUF((KP_BASES_MAX + 1 + KP_PREVIOUS_MAX) * (KP_PATH_MAX + 128));
@@ -201,7 +204,36 @@ static char *serve_options(const struct kp_site *site, bool previous)
     for (size_t i = 0; previous && i < site->previous.count; i++)
         if (!is_current(m, &site->previous.ids[i]))
             add_served(&out, site, &site->previous.ids[i]);
+    kp_buf_addf(&out, " --accepted %llu", (unsigned long long)site->accepted);
     return kp_buf_steal(&out);
+}
+
+/* The time at which the site accepted this bundle, in its mirrors' own words: the same with each
+ * run that changes nothing. */
+static int find_accepted(struct kp_site *site, struct kp_site_node *none, struct kp_err *err)
+{
+    (void)none;
+    site->accepted = 0;
+    for (size_t i = 0; i < site->node_count; i++) {
+        struct kp_site_node *node = &site->nodes[i];
+        kp_auto_value(kp_buf) text = KP_BUF(UNIT_MAX);
+        struct kp_served_list served;
+        struct kp_err ignored;
+        bool found;
+        if (!node->node->mirror || node->failed)
+            continue;
+        if (kp_session_get(node->session, UNIT_FILE, &text, &found, err) < 0)
+            return kp_wrap(err, "%s: read " UNIT_FILE, node->node->name);
+        if (found &&
+            kp_catch_up_read_unit(&served, kp_buf_slice(&text), site->inventory->mirror.folder,
+                                  &ignored) == 0 &&
+            kp_digest_equal(&served.items[0].id, &site->manifest->id) &&
+            served.accepted > site->accepted)
+            site->accepted = served.accepted;
+    }
+    if (!site->accepted)
+        site->accepted = (uint64_t)time(NULL);
+    return 0;
 }
 
 /* Whether this mirror has all of what was applied before: a new mirror has not, and need not. */
@@ -264,6 +296,28 @@ static int drop_catch_up(struct kp_site *site, struct kp_site_node *node, struct
     return 0;
 }
 
+static int compare_urls(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* " --mirror URL" for each other one; sorted, because the order of nodes is who is the hand's. */
+static void list_others(struct kp_buf *out, const struct kp_site *site,
+                        const struct kp_site_node *node)
+{
+    kp_auto_free char **urls = kp_alloc_array(site->node_count + 1, sizeof(*urls));
+    size_t n = 0;
+    for (size_t i = 0; i < site->node_count; i++)
+        if (site->nodes[i].node->mirror && &site->nodes[i] != node)
+            urls[n++] = url_of(site, &site->nodes[i]);
+    qsort(urls, n, sizeof(*urls), compare_urls);
+    kp_buf_adds(out, "");
+    for (size_t i = 0; i < n; i++) {
+        kp_buf_addf(out, " --mirror %s", urls[i]);
+        kp_free(urls[i]);
+    }
+}
+
 /* What came while this mirror was away it fetches by itself from the others. */
 static int place_catch_up(struct kp_site *site, struct kp_site_node *node, struct kp_err *err)
 {
@@ -271,12 +325,7 @@ static int place_catch_up(struct kp_site *site, struct kp_site_node *node, struc
     kp_auto_value(kp_buf) others = KP_BUF(OTHERS_MAX);
     kp_auto(kp_vars) vars = kp_vars_new();
     bool changed = false;
-    kp_buf_adds(&others, "");
-    for (size_t i = 0; i < site->node_count; i++) {
-        kp_auto_free char *url = url_of(site, &site->nodes[i]);
-        if (site->nodes[i].node->mirror && &site->nodes[i] != node)
-            kp_buf_addf(&others, " --mirror %s", url);
-    }
+    list_others(&others, site, node);
     if (!others.len || !hand)
         return drop_catch_up(site, node, err);
     kp_vars_set(vars, "program", hand);
@@ -430,6 +479,7 @@ const struct kp_step kp_steps_mirror[] = {
      .check = check_taken,
      .apply = apply_taken,
      .recorded = true},
+    {.name = "mirror-accepted", .phase = "mirror", .nodes = KP_STEP_ADMIN, .apply = find_accepted},
     {.name = "mirror-first", .phase = "mirror", .nodes = KP_STEP_MIRRORS, .apply = apply_first},
     {.name = "mirror-others", .phase = "mirror", .nodes = KP_STEP_MIRRORS, .apply = apply_others},
     {.name = "mirror-reach", .phase = "mirror", .nodes = KP_STEP_EVERY, .apply = apply_reach},

@@ -180,6 +180,13 @@ test_catch_up() {
     expect_members cp2 cp3 cp4
     expect_healthy 50 cp2 cp3 cp4 w1
     seen mirror-catches-up running
+    part "a mirror that goes takes its catching up along, and nobody asks it any more"
+    good k remove cp3 --yes
+    expect "of catching up on cp3" "" "$("$SITE" run cp3 -- sh -c 'systemctl list-unit-files --no-legend "kpack-catch-up*"; ls -d /var/lib/kpack /etc/kpack 2>/dev/null' || true)"
+    write_inventory cp4 cp2 w1
+    good apply
+    expect "whom cp2 asks" "https://10.77.0.15:5000" "$("$SITE" run cp2 -- sed -n 's/.* --mirror //p' /etc/systemd/system/kpack-catch-up.service)"
+    expect_members cp2 cp4
 }
 
 # The same with one more image.

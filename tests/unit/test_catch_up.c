@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define FOLDER "/var/lib/kpack/bundles"
@@ -116,8 +117,11 @@ static void begin(struct mirror *m)
 static int start(struct mirror *m, const char *folder, const struct kp_served_list *ids,
                  struct kp_err *err)
 {
-    struct kp_registry_settings settings = {
-        .access_log = -1, .error_log = -1, .checkers = 1, .bundle_count = ids->count};
+    struct kp_registry_settings settings = {.access_log = -1,
+                                            .error_log = -1,
+                                            .checkers = 1,
+                                            .bundle_count = ids->count,
+                                            .accepted = ids->accepted};
     m->serves = *ids;
     for (size_t i = 0; i < ids->count; i++) {
         kp_auto_free char *path = file_in(folder, &ids->items[i].id);
@@ -148,9 +152,10 @@ static void stop(struct mirror *m)
     *m = (struct mirror){.port = port};
 }
 
+/* a was accepted first, all others later. */
 static struct kp_served_list list_of(size_t n, const struct kp_digest *const *ids)
 {
-    struct kp_served_list out = {.count = n};
+    struct kp_served_list out = {.count = n, .accepted = ids[0] == &a ? 1000 : 2000};
     for (size_t i = 0; i < n; i++)
         out.items[i].id = *ids[i];
     return out;
@@ -183,7 +188,8 @@ static void lie(size_t i, const char *says, struct kp_slice gives)
 
 static char *said(const struct kp_digest *id, unsigned serial, size_t size)
 {
-    return kp_asprintf("{\"kind\":\"" KP_SERVED_KIND "\",\"bundles\":[{\"id\":\"%s\",\"serial\":%u,"
+    return kp_asprintf("{\"kind\":\"" KP_SERVED_KIND
+                       "\",\"accepted\":2000,\"bundles\":[{\"id\":\"%s\",\"serial\":%u,"
                        "\"size\":%zu}]}",
                        kp_digest_hex(id).hex, serial, size);
 }
@@ -196,6 +202,7 @@ static char *unit_of(const struct kp_served_list *ids)
         struct kp_digest_text id = kp_digest_hex(&ids->items[i].id);
         kp_buf_addf(&out, "--bundle " FOLDER "/%s.tar.zst --id %s ", id.hex, id.hex);
     }
+    kp_buf_addf(&out, "--accepted %llu ", (unsigned long long)ids->accepted);
     kp_buf_adds(&out, "--listen 10.77.0.12:5000 --tls-key /etc/x\nRestart=always\n");
     return kp_buf_steal(&out);
 }
@@ -497,6 +504,26 @@ Test(catch_up, what_was_served_before_stays_only_where_it_is_here)
     cr_expect_eq(own.serves.count, 1);
 }
 
+/* Away was the one that serves the higher serial: the site went back from it since. */
+Test(catch_up, what_the_site_went_back_from_is_not_taken)
+{
+    struct kp_err err;
+    int failed;
+    struct kp_served_list ids = LIST(&a), later = LIST(&b, &a);
+    kp_auto_free char *unit = NULL;
+    ids.accepted = 3000;
+    unit = unit_of(&ids);
+    write_unit(unit);
+    cr_assert_eq(restart(NULL, &err), 0);
+    cr_expect_eq(look(&failed, &err), KP_CAUGHT_UP_NOTHING);
+    cr_expect_eq(failed, 0, "%s", err.message);
+    later.accepted = (uint64_t)time(NULL) + 172800; // no time at all
+    serve(0, later);
+    stop(&mirrors[1]);
+    cr_expect_eq(look(&failed, &err), KP_CAUGHT_UP_NOTHING);
+    expect_unit(ids);
+}
+
 Test(catch_up, another_key_signed_it)
 {
     struct kp_key *right = f.key;
@@ -591,8 +618,10 @@ Test(catch_up, nonsense_is_passed_over)
         "{}",
         "{\"kind\":\"kpack.served/v1\"}",
         "{\"kind\":\"x\",\"bundles\":[]}",
-        "{\"kind\":\"kpack.served/v1\",\"bundles\":[{\"id\":\"../x\",\"serial\":9,\"size\":9}]}",
-        "{\"kind\":\"kpack.served/v1\",\"bundles\":[{\"id\":1,\"serial\":-9,\"size\":9}]}"};
+        "{\"kind\":\"kpack.served/v1\",\"accepted\":2000,\"bundles\":[{\"id\":\"../"
+        "x\",\"serial\":9,\"size\":9}]}",
+        "{\"kind\":\"kpack.served/"
+        "v1\",\"accepted\":2000,\"bundles\":[{\"id\":1,\"serial\":-9,\"size\":9}]}"};
     struct kp_err err;
     int failed;
     serve(1, LIST(&a));

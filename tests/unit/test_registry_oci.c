@@ -220,7 +220,7 @@ static const struct row rows[] = {
     {"GET", "/bundle/" HEX("cc"), "", 404, NULL},
     {"GET", "/bundle/../etc/passwd", "", 400, NULL},
     {"GET", "/bundles", "", 200,
-     "{\"kind\":\"kpack.served/v1\",\"bundles\":[{\"id\":\"" HEX(
+     "{\"kind\":\"kpack.served/v1\",\"accepted\":0,\"bundles\":[{\"id\":\"" HEX(
          "aa") "\",\"name\":\"a\","
                "\"serial\":5,\"size\":4096},{\"id\":\"" HEX("bb") "\",\"name\":\"b\",\"serial\":6,"
                                                                   "\"size\":8192}]}"},
