@@ -36,7 +36,7 @@ KP_CHECK int kp_etcd_place_backup(struct kp_site *site, struct kp_site_node *nod
                                   struct kp_err *err);
 /* The token of the cluster's bootstrap: its own, the same in each run. kp_free. */
 KP_CHECK int kp_etcd_token(char **out, struct kp_site *site, struct kp_err *err);
-/* All other members that are reachable are well, or it is an error. */
+/* All other members can be asked and are well, or it is an error. */
 KP_CHECK int kp_etcd_others_well(struct kp_site *site, const struct kp_site_node *node,
                                  struct kp_err *err);
 /* One member is restarted; before and after it all others must be well. */
