@@ -17,7 +17,8 @@
 #define TRY_PAUSE_S 1
 #define ROLLOUT_S 180
 #define ARGS_MAX 64
-#define RULE_S 10.0
+#define RULE_S 75.0   /* kube-proxy asks an API server that was away again within a minute */
+#define UNSEEN_S 10.0 /* the same where no rule of kube-proxy's is seen at all */
 #define RULE_PAUSE_NS 100000000L
 #define PARALLEL 8
 #define PROBE_PORT 8080
@@ -246,7 +247,8 @@ static int ask_pod(struct probing *p, size_t i, json_t **answer, struct kp_err *
     for (size_t k = 0; k < p->families; k++)
         add_get(arena, args, &n, p->services[k], 80);
     struct kp_slice none = {0};
-    if (kp_kube(p->site, args, none, &text, err) < 0)
+    // It fails where one of them could not be reached, and says which.
+    if (kp_kube_partly(p->site, args, none, &text, err) < 0)
         return -1;
     return kp_json_parse(answer, kp_slice_of(text), KP_KUBECTL_OUTPUT_MAX, "the probe's answer",
                          err);
@@ -343,15 +345,16 @@ static void note_all(struct probing *p, struct kp_health *health, double start)
 static int await_rule(void *user, size_t item, unsigned worker, struct kp_err *err)
 {
     struct probing *p = user;
-    double until = kp_now() + RULE_S;
+    double start = kp_now();
     kp_auto_free char *rule = NULL;
-    const char *argv[KP_PROXY_TRACE_MAX];
+    const char *argv[KP_PROXY_TRACE_MAX], *alive = NULL;
+    bool proxied = false;
     struct kp_err ignored;
     (void)worker;
     // The Service's last address is the one whose rule comes last.
-    if (!kp_proxy_trace(p->site->inventory, p->services[p->service_count - 1], argv, &rule))
+    if (!kp_proxy_trace(p->site->inventory, p->services[p->service_count - 1], argv, &rule, &alive))
         return 0;
-    while (kp_now() < until) {
+    while (kp_now() - start < (proxied ? RULE_S : UNSEEN_S)) {
         kp_auto_free char *rules = NULL;
         int status;
         if (kp_interrupt_check(err) < 0)
@@ -359,6 +362,7 @@ static int await_rule(void *user, size_t item, unsigned worker, struct kp_err *e
         if (kp_ask(p->site, &p->site->nodes[item], argv, 30, &status, &rules, &ignored) < 0 ||
             strstr(rules, rule))
             return 0;
+        proxied = proxied || strstr(rules, alive);
         struct timespec pause = {.tv_nsec = RULE_PAUSE_NS};
         nanosleep(&pause, NULL);
     }

@@ -67,16 +67,20 @@ static bool ended(pid_t pid)
 static int exchange(struct kp_node_request *request, struct kp_proc *p, struct kp_slice input,
                     double until, struct kp_err *err)
 {
+    bool gone = false;
     while (p->out >= 0 || p->err >= 0) {
         struct pollfd fds[3] = {{p->in, POLLOUT, 0}, {p->out, POLLIN, 0}, {p->err, POLLIN, 0}};
-        int n = poll(fds, 3, LOOK_EVERY);
+        int n = poll(fds, 3, gone ? 0 : LOOK_EVERY);
         if (kp_node_cancelled(request))
             return kp_fail_as(err, KP_FAILED, "interrupted", "given up by kinstall");
         if (until > 0 && kp_now() > until)
             return kp_fail_as(err, KP_FAILED, "timeout", "did not end in time");
-        // A daemon that it left behind may hold the pipes open: its own end is enough.
-        if (n == 0 && ended(p->pid))
+        // A daemon that it left behind may hold the pipes open: its own end is enough, once all is
+        // read that it wrote before.
+        if (n == 0 && gone)
             return 0;
+        if (n == 0)
+            gone = ended(p->pid);
         if (n <= 0)
             continue;
         if ((fds[0].revents && feed(p, &input, err) < 0) ||

@@ -93,7 +93,8 @@ KP_CHECK int kp_kube_json(struct kp_site *site, json_t **out, bool *found, const
                           struct kp_err *err);
 KP_CHECK int kp_kube(struct kp_site *site, const char *const *argv, struct kp_slice input,
                      char **out, struct kp_err *err);
-/* The same for several objects of which some are refused: what it printed of the others. */
+/* The same for what may fail in part: what it printed of the rest. It is an error where it failed
+ * and printed nothing. */
 KP_CHECK int kp_kube_partly(struct kp_site *site, const char *const *argv, struct kp_slice input,
                             char **out, struct kp_err *err);
 /* The same for what may take longer than a minute. */

@@ -115,7 +115,9 @@ int kp_kube_partly(struct kp_site *site, const char *const *argv, struct kp_slic
     kp_auto_value(kp_run_result) result = {0};
     if (run_kubectl(site, argv, input, KP_KUBECTL_TIMEOUT, &result, err) < 0)
         return -1;
-    *out = kp_strdup(result.out.len ? kp_buf_slice(&result.out).ptr : "");
+    if (result.status != 0 && !result.out.len)
+        return fail_kubectl(argv, &result, err);
+    *out = kp_buf_steal(&result.out);
     return 0;
 }
 

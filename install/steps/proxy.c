@@ -35,7 +35,7 @@ bool kp_wants_strict_arp(const struct kp_site *site)
 }
 
 bool kp_proxy_trace(const struct kp_inventory *inventory, const char *address, const char **argv,
-                    char **text)
+                    char **text, const char **alive)
 {
     bool ip6 = strchr(address, ':') != NULL;
     const char *iptables[] = {ip6 ? "ip6tables-save" : "iptables-save", "-t", "nat", NULL};
@@ -46,14 +46,17 @@ bool kp_proxy_trace(const struct kp_inventory *inventory, const char *address, c
     switch ((enum kp_proxy)inventory->net.kube_proxy) {
     case KP_PROXY_IPTABLES:
         *text = kp_asprintf(" %s/", address);
+        *alive = "KUBE-SVC-";
         break;
     case KP_PROXY_NFTABLES:
         from = nft;
         *text = kp_asprintf("%s . tcp", address);
+        *alive = " . tcp";
         break;
     case KP_PROXY_IPVS:
         from = ipvs;
         *text = kp_asprintf(" %s/", address);
+        *alive = "inet";
         break;
     case KP_PROXY_NONE:
         return false;

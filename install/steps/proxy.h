@@ -22,7 +22,8 @@ KP_CHECK int kp_proxy_config(struct kp_site *site, json_t **config, struct kp_er
 /* Of the addons: the cluster's configuration follows the inventory, kube-proxy is restarted. */
 KP_CHECK int kp_proxy_apply(struct kp_site *site, struct kp_site_node *first, struct kp_err *err);
 #define KP_PROXY_TRACE_MAX 8
-/* How a node shows that the Service at address is known to kube-proxy: argv, and a text that its
- * output then has (kp_free). False in modes where nothing shows it. */
+/* How a node shows that the Service at address is known to kube-proxy: argv, a text that its output
+ * then has (kp_free), and one that it has where kube-proxy knows any. False in modes where nothing
+ * shows it. */
 bool kp_proxy_trace(const struct kp_inventory *inventory, const char *address, const char **argv,
-                    char **text);
+                    char **text, const char **alive);
