@@ -43,7 +43,7 @@ size_t kp_firewall_openings(const struct kp_site *site, const struct kp_node *no
                             struct kp_opening out[KP_OPENINGS_MAX])
 {
     const struct kp_inventory *v = site->inventory;
-    unsigned etcd = v->etcd.external ? KP_ROLE_ETCD : KP_ROLE_CONTROL_PLANE;
+    unsigned etcd = kp_inventory_etcd_role(v);
     size_t n = 0;
     if (node->mirror)
         out[n++] =

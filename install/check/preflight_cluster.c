@@ -71,7 +71,7 @@ static void check_port(const struct kp_look *look, const struct port *port)
 void kp_rule_ports(const struct kp_look *look)
 {
     enum { ANY = KP_ROLE_CONTROL_PLANE | KP_ROLE_WORKER, ALL = ANY | KP_ROLE_ETCD };
-    unsigned etcd = look->site->inventory->etcd.external ? KP_ROLE_ETCD : KP_ROLE_CONTROL_PLANE;
+    unsigned etcd = kp_inventory_etcd_role(look->site->inventory);
     unsigned proxy = look->site->inventory->net.kube_proxy == KP_PROXY_NONE ? 0 : ANY;
     const struct port table[] = {
         {6443, KP_ROLE_CONTROL_PLANE, "tcp", "API server", false},

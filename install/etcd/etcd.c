@@ -141,8 +141,7 @@ int kp_etcd_hex(char out[17], const char *decimal, struct kp_err *err)
 
 bool kp_etcd_carries(const struct kp_inventory *inventory, const struct kp_node *node)
 {
-    unsigned role = inventory->etcd.external ? KP_ROLE_ETCD : KP_ROLE_CONTROL_PLANE;
-    return (node->roles & role) != 0;
+    return (node->roles & kp_inventory_etcd_role(inventory)) != 0;
 }
 
 size_t kp_etcd_count(const struct kp_inventory *inventory)
@@ -317,13 +316,12 @@ int kp_etcd_hand(struct kp_site *site, const struct kp_site_node *except, double
 int kp_etcd_need_hand(struct kp_site *site, const struct kp_site_node *except, double seconds,
                       struct kp_site_node **out, struct kp_err *err)
 {
-    unsigned roles = site->inventory->etcd.external ? KP_ROLE_ETCD : KP_ROLE_CONTROL_PLANE;
     const char *which = except ? "no other member" : "no member";
     if (kp_etcd_hand(site, except, seconds, out, err) < 0)
         return -1;
     if (*out)
         return 0;
-    if (kp_site_all_asked(site, roles, except, err) < 0)
+    if (kp_site_all_asked(site, kp_inventory_etcd_role(site->inventory), except, err) < 0)
         return kp_wrap(err, "%s of etcd answers with a quorum", which);
     kp_fail_as(err, KP_FAILED, "etcd_unhealthy", "%s of etcd answers with a quorum", which);
     return kp_hint(err,

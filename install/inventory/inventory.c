@@ -235,6 +235,11 @@ size_t kp_inventory_members(const struct kp_inventory *inventory)
     return n;
 }
 
+unsigned kp_inventory_etcd_role(const struct kp_inventory *inventory)
+{
+    return inventory->etcd.external ? KP_ROLE_ETCD : KP_ROLE_CONTROL_PLANE;
+}
+
 char *kp_inventory_endpoint_name(const struct kp_inventory *inventory)
 {
     return kp_asprintf("%s.kpack.internal", inventory->cluster);

@@ -116,6 +116,9 @@ const struct kp_node *kp_inventory_at(const struct kp_inventory *inventory, size
 /* How many of the nodes, the first ones, are of the cluster itself: all but those that only carry
  * etcd. */
 size_t kp_inventory_members(const struct kp_inventory *inventory);
+/* The role of the nodes that carry a member of etcd: KP_ROLE_ETCD where it is external, else
+ * KP_ROLE_CONTROL_PLANE. */
+unsigned kp_inventory_etcd_role(const struct kp_inventory *inventory);
 /* "demo.kpack.internal" */
 char *kp_inventory_endpoint_name(const struct kp_inventory *inventory);
 /* The state folder beside the inventory: <dir of path>/<cluster>.state; kp_free. */

@@ -14,7 +14,6 @@
 
 #define UNIT "kregistry.service"
 #define UNIT_FILE "/etc/systemd/system/" UNIT
-#define UNIT_MAX ((size_t)256 << 10)
 #define RESERVE ((uint64_t)256 << 20) /* bytes that stay free beside a bundle */
 #define CONNECT_S 5.0
 #define CLOCK_S 86400 /* that another mirror's time may be ahead */
@@ -97,7 +96,7 @@ static int read_unit(struct catching *c, bool *mirror, struct kp_err *err)
     *mirror = kp_file_exists(path) && (!c->how->ca[0] || kp_file_exists(c->how->ca));
     if (!*mirror)
         return 0;
-    if (kp_file_read(path, UNIT_MAX, &c->unit, &c->unit_len, err) < 0 ||
+    if (kp_file_read(path, KP_CATCH_UP_UNIT_MAX, &c->unit, &c->unit_len, err) < 0 ||
         kp_catch_up_read_unit(&c->own, (struct kp_slice){c->unit, c->unit_len}, c->how->folder,
                               err) < 0)
         return -1;

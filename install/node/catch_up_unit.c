@@ -2,7 +2,6 @@
 #include "install/node/catch_up_unit.h"
 
 #define START "ExecStart="
-#define UNIT_MAX ((size_t)256 << 10)
 
 /* The part of the line that names bundles: from behind the program to the first other option. */
 static bool take_option(struct kp_slice *rest, const char *name, struct kp_slice *value)
@@ -74,7 +73,7 @@ int kp_catch_up_read_unit(struct kp_served_list *out, struct kp_slice text, cons
 char *kp_catch_up_write_unit(struct kp_slice text, const char *folder,
                              const struct kp_served_list *wanted)
 {
-    kp_auto_value(kp_buf) out = KP_BUF(UNIT_MAX);
+    kp_auto_value(kp_buf) out = KP_BUF(KP_CATCH_UP_UNIT_MAX);
     struct kp_served_list ignored;
     struct kp_slice before, rest;
     if (!take_apart(text, folder, &before, &rest, &ignored))

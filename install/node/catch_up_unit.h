@@ -8,6 +8,7 @@
 
 #define KP_CATCH_UP_SERVICE "kpack-catch-up.service"
 #define KP_CATCH_UP_TIMER "kpack-catch-up.timer"
+#define KP_CATCH_UP_UNIT_MAX ((size_t)256 << 10)      /* of kregistry.service */
 #define KP_CATCH_UP_HOLDER "this mirror, catching up" /* how the node's lock begins then */
 
 /* The ids that kinstall's kregistry.service serves, in order, out of files of that folder, and

@@ -215,7 +215,7 @@ static const json_t *find_node(const json_t *list, const char *name)
     const json_t *item;
     json_array_foreach(json_object_get(list, "items"), i, item)
     {
-        if (same(kp_json_string(json_object_get(item, "metadata"), "name"), name))
+        if (same(kp_json_string_in(item, "metadata", "name"), name))
             return item;
     }
     return NULL;

@@ -268,9 +268,8 @@ static int apply_member(struct kp_site *site, struct kp_site_node *node, struct 
 
 int kp_etcd_others_well(struct kp_site *site, const struct kp_site_node *node, struct kp_err *err)
 {
-    unsigned roles = site->inventory->etcd.external ? KP_ROLE_ETCD : KP_ROLE_CONTROL_PLANE;
     // One that cannot be asked may be down: with this one it could be the quorum.
-    if (kp_site_all_asked(site, roles, node, err) < 0)
+    if (kp_site_all_asked(site, kp_inventory_etcd_role(site->inventory), node, err) < 0)
         return kp_wrap(err, "etcd is not restarted");
     for (size_t i = 0; i < site->node_count; i++) {
         struct kp_site_node *other = &site->nodes[i];

@@ -21,7 +21,6 @@
 #define UNIT "kregistry.service"
 #define UNITS "/etc/systemd/system/"
 #define UNIT_FILE UNITS UNIT
-#define UNIT_MAX ((size_t)256 << 10)
 #define OTHERS_MAX ((size_t)64 << 10)
 #define REACH_S 20.0
 #define PAUSE_NS 200000000L
@@ -216,7 +215,7 @@ static int find_accepted(struct kp_site *site, struct kp_site_node *none, struct
     site->accepted = 0;
     for (size_t i = 0; i < site->node_count; i++) {
         struct kp_site_node *node = &site->nodes[i];
-        kp_auto_value(kp_buf) text = KP_BUF(UNIT_MAX);
+        kp_auto_value(kp_buf) text = KP_BUF(KP_CATCH_UP_UNIT_MAX);
         struct kp_served_list served;
         struct kp_err ignored;
         bool found;
